@@ -1,0 +1,13 @@
+"""`python -m lorasae`: the terminal. Settings that must precede the first import of torch are made here."""
+
+import os
+import sys
+
+# Waiting threads sleep instead of spinning: on busy or few cores a spinning barrier makes small operations up to a hundred times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+from lorasae.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""`python -m lorasae adapt|eval|inspect|sweep|demo`: the same services as the pages, from a terminal."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
+from lorasae.errors import LabError
+from lorasae.runs import Run, RunStore, home
+
+# Short flags for the settings people change most; every other one is reached with --set section.name=value.
+_FLAGS = (
+    ("name", "name", "a name of your own for the run"),
+    ("model", "model.model", "pocket, a Hub id or a local folder"),
+    ("dtype", "model.dtype", "float32 or bfloat16"),
+    ("device", "model.device", "auto, cpu or cuda"),
+    ("rank", "adapter.rank", "rank of the adapter"),
+    ("alpha", "adapter.alpha", "the adapter's scale is alpha / rank"),
+    ("placement", "adapter.placement", "after (layers above the SAE) or all"),
+    ("layers", "adapter.layers", "named layers instead, e.g. [3, 4]"),
+    ("modules", "adapter.modules", "attention, mlp, or projections, e.g. [q_proj, down_proj]"),
+    ("data", "data.source", "pocket, a .txt or .jsonl file, or a dataset id"),
+    ("context", "data.context_length", "tokens per sequence"),
+    ("tokens", "train.tokens", "training tokens"),
+    ("lr", "train.learning_rate", "peak learning rate"),
+    ("seed", "seed", "seed of adapter, data order and dropout"),
+)
+_DEMO_TEXT = 'Anna lost her red kite near the river. "I am so sad," said Anna.'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if it did what was asked, 1 after a problem told in a sentence, 130 after a stop."""
+    options = parser().parse_args(arguments)
+    from lorasae.supervision import Stopped
+
+    try:
+        options.command(options)
+    except LabError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except Stopped as stopped:
+        print(f"\n{stopped}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def adapt_command(options: argparse.Namespace) -> None:
+    """Start a run, or take one up, and print what it reached."""
+    store = RunStore(home())
+    run = store.open(options.resume) if options.resume else store.create(config_from(options))
+    _adapt_and_show(run)
+
+
+def eval_command(options: argparse.Namespace) -> None:
+    """Measure a finished run again, on its own held-out text or on another."""
+    from lorasae.inspection import Inspector
+    from lorasae.terminal import result_table
+
+    run = RunStore(home()).open(options.run)
+    data = run.config.data.model_copy(update={"source": options.data}) if options.data else None
+    metrics = Inspector(run).measure(data).metrics()
+    print(result_table({key: {"value": value, "standard_error": error} for key, (value, error) in metrics.items()}))
+
+
+def inspect_command(options: argparse.Namespace) -> None:
+    """Features and tokens of a text, side by side."""
+    _compare_and_show(RunStore(home()).open(options.run), options.text, options.features, tuple(map(sae_ref, options.also)))
+
+
+def sweep_command(options: argparse.Namespace) -> None:
+    """One run per SAE and rank, and the table of what each closed."""
+    from lorasae.terminal import sweep_table
+
+    store, rows = RunStore(home()), {}
+    for names in options.sae or [[]]:
+        base = config_from(argparse.Namespace(**{**vars(options), "sae": [names] if names else None, "rank": None}))
+        cells = rows.setdefault(", ".join(map(str, base.saes)), {})
+        for rank in options.rank:
+            adapter = {"rank": rank, "alpha": base.adapter.alpha / base.adapter.rank * rank}  # the same scale at every rank
+            config = run_config(overlay(base.model_dump(mode="json"), {"adapter": adapter}))
+            closed = _adapt_and_show(store.create(config))["results"]["gap_closed"]
+            cells[rank] = f"{100 * closed['value']:.1f} ± {100 * closed['standard_error']:.1f} %"
+    print(f"\n{sweep_table(rows, options.rank)}")
+
+
+def demo_command(options: argparse.Namespace) -> None:
+    """The default adaptation of the pocket model, and a sentence seen through it."""
+    from lorasae.catalog import saes_above
+
+    print("Adapting the pocket language model around its default SAE. No network is needed.", file=sys.stderr)
+    run = RunStore(home()).create(run_config({"name": "demo"}))
+    _adapt_and_show(run)
+    _compare_and_show(run, options.text, 4, saes_above(run.config.saes[0])[:1])
+    print(f"\nLook further: python -m lorasae inspect {run.folder} --text 'Any sentence.'")
+
+
+def config_from(options: argparse.Namespace) -> RunConfig:
+    """The preset, then the YAML file, then the flags, each laid over the one before."""
+    values: dict[str, Any] = {}
+    if options.config:
+        values = _read_yaml(Path(options.config))
+    if options.sae:
+        values = overlay(values, {"saes": [sae_ref(names).model_dump() for names in options.sae]})
+    for flag, setting, _ in _FLAGS:
+        if getattr(options, flag, None) is not None:
+            values = overlay(values, _nested(setting, yaml.safe_load(str(getattr(options, flag)))))
+    for assignment in options.set or ():
+        setting, equals, value = assignment.partition("=")
+        if not equals:
+            raise LabError(f"--set {assignment} was given", "It has no =", "Write it as --set train.weight_decay=0.01")
+        values = overlay(values, _nested(setting, yaml.safe_load(value)))
+    return run_config(values, options.preset)
+
+
+def sae_ref(names: Sequence[str]) -> SAERef:
+    """`RELEASE SAE_ID`, or a local folder alone."""
+    return SAERef(release=names[0], sae_id=names[1] if len(names) > 1 else "")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise LabError(f"The settings in {path} were asked for", "There is no such file", "Check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabError(
+            f"The settings in {path} were asked for", f"It is not YAML: {str(error).splitlines()[0]}", "Correct the file"
+        ) from None
+    if not isinstance(values, dict):
+        raise LabError(f"The settings in {path} were asked for", "It holds no settings", "Write them as `section:` and `name: value`")
+    return values
+
+
+def _nested(setting: str, value: Any) -> dict[str, Any]:
+    for part in reversed(setting.split(".")):
+        value = {part: value}
+    return value
+
+
+def _adapt_and_show(run: Run) -> dict[str, Any]:
+    from lorasae.recipe import adapt
+    from lorasae.terminal import ProgressBar, result_table
+
+    result = adapt(run, ProgressBar())
+    print(f"\n{result_table(result['results'])}\n\nrun: {run.folder}", flush=True)
+    return result
+
+
+def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...]) -> None:
+    from lorasae.inspection import Inspector
+    from lorasae.terminal import comparison_table
+
+    print(comparison_table(Inspector(run).compare(text, n_features, also)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(prog="python -m lorasae", description="Adapt a language model to its sparse autoencoder.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    adapt = commands.add_parser("adapt", help="train an adapter around one or several SAEs")
+    _add_settings(adapt)
+    adapt.add_argument("--rank", help="rank of the adapter")
+    adapt.add_argument("--resume", metavar="RUN", help="take up an interrupted run, by id or folder")
+    adapt.set_defaults(command=adapt_command)
+
+    evaluate = commands.add_parser("eval", help="measure a finished run again")
+    evaluate.add_argument("run", help="id or folder of the run")
+    evaluate.add_argument("--data", help="another text source; its held-out side is measured")
+    evaluate.set_defaults(command=eval_command)
+
+    inspect = commands.add_parser("inspect", help="features and tokens of a text, before and after")
+    inspect.add_argument("run", help="id or folder of the run")
+    inspect.add_argument("--text", default=_DEMO_TEXT, help="the text")
+    inspect.add_argument("--features", type=int, default=8, help="features shown per SAE")
+    inspect.add_argument(
+        "--also", nargs="+", action="append", default=[], metavar=("RELEASE", "SAE_ID"), help="a further SAE to look through"
+    )
+    inspect.set_defaults(command=inspect_command)
+
+    sweep = commands.add_parser("sweep", help="one run per SAE and rank, and a table")
+    _add_settings(sweep)
+    sweep.add_argument("--rank", nargs="+", type=int, default=[16], help="ranks; alpha / rank stays what it is")
+    sweep.set_defaults(command=sweep_command)
+
+    demo = commands.add_parser("demo", help="the default adaptation of the pocket model, start to finish")
+    demo.add_argument("--text", default=_DEMO_TEXT, help="the sentence shown at the end")
+    demo.set_defaults(command=demo_command)
+    return top
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", help="YAML file with settings")
+    parser.add_argument("--preset", default="default", help=f"settings to start from: {', '.join(PRESETS)}")
+    parser.add_argument("--sae", nargs="+", action="append", metavar=("RELEASE", "SAE_ID"), help="an SAE; may be given several times")
+    for flag, setting, help_text in _FLAGS:
+        if flag != "rank":
+            parser.add_argument(f"--{flag}", help=f"{help_text} ({setting})")
+    parser.add_argument("--set", action="append", metavar="SETTING=VALUE", help="any other setting, e.g. train.weight_decay=0.01")

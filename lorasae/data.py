@@ -1,0 +1,197 @@
+"""Text -> packed token chunks, split into training and held-out by document; which chunks a step sees is a pure function of (seed, step).
+
+Sources: the pocket world, a local .txt or .jsonl file, or a dataset read through `datasets` (a Hub id, streamed, or a local folder).
+Whether a document is held out depends on its text alone, so that copies of it never stand on both sides.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lorasae.config import DataConfig
+from lorasae.core.packing import pack
+from lorasae.errors import LabError
+
+Chunks = NDArray[np.int32]  # (n_chunks, context_length)
+HELDOUT_SHARE = 8  # one document in eight is held out
+POCKET_SEED = 2  # the language model was trained on seed 0 and its SAEs on others: these documents are new to both
+_DOCUMENTS_PER_CALL = 256
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Token chunks of the two sides, and a fingerprint by which a resumed run knows its text again."""
+
+    train: Chunks
+    heldout: Chunks
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for chunks in (self.train, self.heldout):
+            digest.update(np.ascontiguousarray(chunks).tobytes())
+        return digest.hexdigest()
+
+
+def prepare(config: DataConfig, tokenizer: Any, train_tokens: int, on_tokens: Callable[[int], None] = lambda n: None) -> Corpus:
+    """Read, tokenise and pack as much of the source as the run needs.
+
+    Args:
+        config: The source and the context length.
+        tokenizer: A fast tokenizer of the model.
+        train_tokens: Training tokens wanted; a smaller source is gone through several times.
+        on_tokens: Told the number of tokens packed so far.
+
+    Raises:
+        LabError: For a source that is missing, empty, binary, or too short to fill one chunk on each side.
+    """
+    heldout = _side(config, tokenizer, True, max(1, config.heldout_tokens // config.context_length), on_tokens)
+    train = _side(config, tokenizer, False, -(-train_tokens // config.context_length), on_tokens)
+    return Corpus(train, heldout)
+
+
+def _side(config: DataConfig, tokenizer: Any, heldout: bool, n_chunks: int, on_tokens: Callable[[int], None]) -> Chunks:
+    """The first `n_chunks` chunks of one side. Each side reads the source from its start: reading is cheap, tokenising is done once."""
+    texts = (text for text in documents(config) if is_heldout(text) == heldout)
+    packed = pack(_tokenised(texts, tokenizer), config.context_length, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    chunks = []
+    for chunk in islice(packed, n_chunks):
+        chunks.append(chunk)
+        on_tokens(len(chunks) * config.context_length)
+    if not chunks:
+        raise LabError(
+            f"Text was read from {config.source}",
+            f"There is not one full chunk of {config.context_length} tokens for the {'held-out' if heldout else 'training'} side",
+            "Give more text (about one document in eight is held out), or a smaller data.context_length",
+        )
+    return np.asarray(chunks, dtype=np.int32)
+
+
+def _tokenised(texts: Iterable[str], tokenizer: Any) -> Iterator[list[int]]:
+    """Token ids of each text, without special tokens; whole groups go to the tokenizer at once, which then uses every core."""
+    iterator = iter(texts)
+    while group := list(islice(iterator, _DOCUMENTS_PER_CALL)):
+        yield from tokenizer(group, add_special_tokens=False)["input_ids"]
+
+
+def is_heldout(document: str) -> bool:
+    """Whether a document belongs to the held-out side: decided by a hash of its text."""
+    return hashlib.sha256(document.encode()).digest()[0] % HELDOUT_SHARE == 0
+
+
+def step_chunks(chunks: Chunks, seed: int, step: int, n: int) -> torch.Tensor:
+    """The `n` chunks of one step, `(n, context_length)` int64: each epoch is a fresh permutation, nothing to save or skip on resume."""
+    positions = np.arange(step * n, (step + 1) * n)
+    epochs = positions // len(chunks)
+    orders = {int(epoch): np.random.default_rng([seed, int(epoch)]).permutation(len(chunks)) for epoch in np.unique(epochs)}
+    rows = [orders[int(epoch)][position % len(chunks)] for epoch, position in zip(epochs, positions, strict=True)]
+    return torch.from_numpy(chunks[rows].astype(np.int64))
+
+
+def micro_batches(chunks: torch.Tensor | Chunks, size: int, device: torch.device) -> Iterator[torch.Tensor]:
+    """Chunks `(n, context_length)` in groups of `size`, int64, on the device."""
+    for start in range(0, len(chunks), size):
+        yield torch.as_tensor(chunks[start : start + size], dtype=torch.int64).to(device)
+
+
+def documents(config: DataConfig) -> Iterator[str]:
+    """The documents of a source, in its own order, empty ones left out."""
+    source = Path(config.source).expanduser()
+    if config.source == "pocket":
+        found: Iterable[str] = _pocket_documents()
+    elif source.suffix in (".txt", ".jsonl") or source.is_file():
+        found = _file_documents(source, config.column)
+    else:
+        found = _dataset_documents(config)
+    return (text for text in found if text.strip())
+
+
+def _pocket_documents() -> Iterator[str]:
+    from lorasae.demo.text import document
+
+    index = 0
+    while True:
+        yield document(POCKET_SEED, index).text
+        index += 1
+
+
+def _file_documents(path: Path, column: str) -> Iterator[str]:
+    asked = f"Text from the file {path} was asked for"
+    if not path.is_file():
+        raise LabError(asked, "There is no such file", "Check the path, or give `pocket` or a dataset id")
+    if path.suffix not in (".txt", ".jsonl"):
+        raise LabError(
+            asked, f"Files ending in {path.suffix or 'nothing'} are not read", "Give a .txt file (documents between blank lines) or .jsonl"
+        )
+    if path.stat().st_size == 0:
+        raise LabError(asked, "The file is empty", "Give a file with text in it")
+    try:
+        with path.open(encoding="utf-8") as lines:
+            yield from _jsonl_documents(lines, column, asked) if path.suffix == ".jsonl" else _text_documents(lines, asked)
+    except UnicodeDecodeError as error:
+        raise LabError(asked, f"It is not UTF-8 text (byte {error.start} cannot be read)", "Give plain text, saved as UTF-8") from None
+
+
+def _text_documents(lines: Iterable[str], asked: str) -> Iterator[str]:
+    paragraph: list[str] = []
+    for line in lines:
+        if "\0" in line:
+            raise LabError(asked, "It holds zero bytes: a binary file, not text", "Give plain text, saved as UTF-8")
+        if line.strip():
+            paragraph.append(line)
+        elif paragraph:
+            yield "".join(paragraph).rstrip("\n")
+            paragraph = []
+    if paragraph:
+        yield "".join(paragraph).rstrip("\n")
+
+
+def _jsonl_documents(lines: Iterable[str], column: str, asked: str) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise LabError(asked, f"Line {number} is not JSON ({error.msg})", "Give one JSON object per line") from None
+        text = row.get(column) if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            there = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            raise LabError(
+                asked, f"Line {number} has no text under {column!r}; it has: {there}", "Set data.column to the field with the text"
+            )
+        yield text
+
+
+def _dataset_documents(config: DataConfig) -> Iterator[str]:
+    from datasets import load_dataset
+
+    asked = f"Text from the dataset {config.source!r} was asked for"
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", config.source) and not Path(config.source).is_dir():
+        raise LabError(
+            asked, "It is neither a file, nor a folder, nor a dataset id", "Give `pocket`, a .txt or .jsonl file, or an id such as org/name"
+        )
+    try:
+        rows = load_dataset(config.source, config.config_name, split=config.split, streaming=True)
+        first = list(islice(rows, 1))
+    except (FileNotFoundError, ValueError, ConnectionError, OSError) as error:
+        raise LabError(asked, _first_line(error), "Check the id, its configuration and split, and that the Hub can be reached") from None
+    if first and not isinstance(first[0].get(config.column), str):
+        raise LabError(
+            asked, f"Its rows have no text under {config.column!r}; they have: {', '.join(first[0])}", "Set data.column to one of these"
+        )
+    for row in rows:
+        yield row[config.column]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,72 @@
+"""What can go wrong between us and the Hugging Face Hub, told in sentences. The libraries wrap it in each other's errors."""
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import httpx2
+import requests
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from lorasae.errors import LabError, nearest
+
+
+@contextmanager
+def hub_problems_told(asked: str, repository: str, known: Sequence[str]) -> Iterator[None]:
+    """Inside the block, which fetches from `repository`, whatever the libraries raise about it becomes a LabError.
+
+    Args:
+        asked: What was asked for, as a sentence.
+        repository: The Hub id or folder.
+        known: Names to suggest for a mistyped one.
+    """
+    try:
+        yield
+    except (OSError, ValueError, httpx2.HTTPError) as error:  # transformers says OSError and ValueError for all it cannot use
+        raise LabError(asked, *_found_and_remedy(error, repository, known)) from error
+
+
+def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str]) -> tuple[str, str]:
+    causes = list(_causes(error))
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if caused_by(GatedRepoError):
+        page = f"https://huggingface.co/{repository}"
+        return f"{repository} is gated: its licence must be accepted first", f"Accept it at {page}, then log in: hf auth login"
+    if caused_by(RepositoryNotFoundError, HFValidationError):
+        return (
+            f"{repository} is neither a folder here nor a repository on the Hub that you may see",
+            f"Nearest known: {nearest(repository, list(known))}; log in with hf auth login if it is private",
+        )
+    if caused_by(RevisionNotFoundError):
+        return f"{repository} has no such revision", "Give a branch, tag or commit listed on its page"
+    if caused_by(LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.TransportError, requests.ConnectionError):
+        return (
+            f"The Hub cannot be reached, and {repository} is not in the cache of this machine",
+            "Connect to the network, give a local folder, or use what is built in: model pocket with SAE pocket-scope",
+        )
+    if caused_by(EntryNotFoundError):
+        return f"{repository} lacks a file: {_first_line(error)}", "Choose another revision or repository"
+    if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
+        return f"The disk is full: {_first_line(error)}", "Make room, or set HF_HOME to a larger disk"
+    return _first_line(error), "Use a causal language model that transformers knows, stored as safetensors and without code of its own"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,85 @@
+"""What the terminal shows: the progress of a run, and its numbers as tables."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from lorasae.inspection import Comparison
+from lorasae.metrics import METRICS
+
+_CONDITIONS = ("original", "original_sae", "adapted_sae", "adapted", "zero")
+_SUMMARY = ("ce_gap_before", "ce_gap_after", "gap_closed", "ce_change_adapted", "loss_recovered_original_sae", "loss_recovered_adapted_sae")
+
+
+class ProgressBar:
+    """A run's listener: phases as lines, training as a bar with speed and time left."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[Any] | None = None
+
+    def phase(self, name: str, message: str) -> None:
+        self._close()
+        print(f"{name}: {message}", file=sys.stderr, flush=True)
+
+    def row(self, row: dict[str, Any], n_steps: int) -> None:
+        if "kl_train" not in row:
+            return
+        if self.bar is None:
+            pause = 0.2 if sys.stderr.isatty() else 5.0
+            self.bar = tqdm(total=n_steps, initial=row["step"] - 1, unit="step", mininterval=pause, dynamic_ncols=True)
+        gap = "" if row.get("gap_closed") is None else f"gap closed {METRICS['gap_closed'].show(row['gap_closed'])}"
+        self.bar.set_postfix_str(f"KL {row['kl_train']:.4f}, {row['tokens_per_s']:,.0f} tokens/s", refresh=False)
+        self.bar.update(1)
+        if gap:
+            tqdm.write(f"  step {row['step']}: {gap}, KL {row['kl_adapted_sae']:.4f}", file=sys.stderr)
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def result_table(results: dict[str, dict[str, float | None]]) -> str:
+    """The conditions, the gap before and after, and the gap closed, each with its standard error."""
+    lines = [f"{'condition':<22}{'CE, nats/token':>20}{'KL to original':>20}"]
+    for name in _CONDITIONS:
+        if f"ce_{name}" in results:
+            label = METRICS[f"ce_{name}"].label.removeprefix("CE, ")
+            lines.append(f"{label:<22}{_value(results, f'ce_{name}'):>20}{_value(results, f'kl_{name}'):>20}")
+    lines.append("")
+    for key in _SUMMARY:
+        if key in results:
+            metric = METRICS[key]
+            unit = "" if metric.unit == "fraction" else f" {metric.unit}"
+            lines.append(f"{metric.label:<22}{_value(results, key):>20}{unit}   {metric.formula}")
+    return "\n".join(lines)
+
+
+def _value(results: dict[str, dict[str, float | None]], key: str) -> str:
+    if key not in results:
+        return "–"
+    value, error = results[key]["value"], results[key]["standard_error"]
+    show = METRICS[key].show
+    return "undefined" if value is None else show(value) if error is None else f"{show(value)} ± {show(error).removesuffix(' %')}"
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Features and tokens of a text, side by side."""
+    lines = ["", f"{'feature':<36}{'fires most on':<18}{'original':>10}{'orig.+SAE':>11}{'adapt.+SAE':>11}"]
+    for row in comparison.features:
+        name = f"{row.hook_point} #{row.feature}"
+        lines.append(f"{name:<36}{row.token!r:<18}{row.original:>10.2f}{row.original_sae:>11.2f}{row.adapted_sae:>11.2f}")
+    lines += [f"Note: {note}" for note in comparison.notes]
+    lines += ["", f"{'token':<14}{'KL before':>10}{'KL after':>10}   next token: original | original+SAE | adapted+SAE"]
+    for row in comparison.tokens:
+        guesses = f"{row.next_original!r} | {row.next_original_sae!r} | {row.next_adapted_sae!r}"
+        lines.append(f"{row.token!r:<14}{row.kl_before:>10.3f}{row.kl_after:>10.3f}   {guesses}")
+    return "\n".join(lines)
+
+
+def sweep_table(rows: dict[str, dict[int, str]], ranks: list[int]) -> str:
+    """Gap closed by SAE and rank."""
+    lines = [f"{'gap closed':<44}" + "".join(f"{f'r = {rank}':>16}" for rank in ranks)]
+    lines += [f"{name:<44}" + "".join(f"{cells.get(rank, '–'):>16}" for rank in ranks) for name, cells in rows.items()]
+    return "\n".join(lines)

@@ -1,0 +1,28 @@
+"""Every test starts from the same seed, on one thread, with the network's doors closed."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that learned a little text, two SAEs and the text, in a folder."""
+    from tests.tiny_world import make_world
+
+    torch.manual_seed(0)
+    return make_world(tmp_path_factory.mktemp("world"))

@@ -1,0 +1,110 @@
+"""The terminal: what is typed, what is printed, and how bad input ends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lorasae.cli import config_from, main, parser
+from lorasae.config import RunConfig
+from lorasae.runs import RunStore
+from tests.tiny_world import tiny_run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def settings(world, tmp_path, monkeypatch):
+    """A YAML file with the tiny run's settings, and a home of its own."""
+    monkeypatch.setenv("LORASAE_HOME", str(tmp_path / "home"))
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(tiny_run(world).model_dump(mode="json")))
+    return path
+
+
+def asked(*arguments: str) -> RunConfig:
+    return config_from(parser().parse_args(["adapt", *arguments]))
+
+
+def test_flags_lie_over_the_file_which_lies_over_the_preset(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("adapter: {rank: 8}\ntrain: {learning_rate: 1.0e-4}\n")
+    config = asked(str(path), "--preset", "paper", "--rank", "4", "--layers", "[3, 4]", "--set", "train.weight_decay=0.5")
+    assert (config.adapter.rank, config.adapter.layers, config.train.learning_rate) == (4, (3, 4), 1e-4)
+    assert (config.train.weight_decay, config.train.kl_reduction, config.adapter.dropout) == (0.5, "sum", 0.1)
+
+
+def test_several_saes_are_given_one_by_one():
+    config = asked("--sae", "pocket-scope", "a", "--sae", "folder")
+    assert [(sae.release, sae.sae_id) for sae in config.saes] == [("pocket-scope", "a"), ("folder", "")]
+
+
+def test_adapt_ends_with_the_table_and_eval_and_inspect_agree_with_it(settings, tmp_path, capsys):
+    assert main(["adapt", str(settings), "--name", "first"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("original + SAE", "adapted + SAE", "CE gap before", "CE gap after", "gap closed", "±"))
+    (run,) = (tmp_path / "home" / "runs").iterdir()
+    assert f"run: {run}" in printed and RunStore(tmp_path / "home").open(run.name).config.name == "first"
+
+    assert main(["eval", run.name]) == 0
+    assert capsys.readouterr().out.strip() in printed
+
+    assert main(["inspect", run.name, "--text", "some words, here."]) == 0
+    seen = capsys.readouterr().out
+    assert "features there cannot change" in seen and "'w'" in seen and "blocks.1.hook_resid_post #" in seen
+
+    assert main(["inspect", str(run), "--text", "some words.", "--also", str(settings.parent / "no_sae")]) == 1
+
+
+def test_sweep_prints_a_table_of_ranks(settings, capsys):
+    assert main(["sweep", str(settings), "--rank", "1", "2"]) == 0
+    last = capsys.readouterr().out.strip().splitlines()[-2:]
+    assert "r = 1" in last[0] and "r = 2" in last[0] and last[1].count("±") == 2
+
+
+def test_resume_finishes_a_run_that_was_only_created(settings, world, tmp_path, capsys):
+    run = RunStore(tmp_path / "home").create(tiny_run(world))
+    assert main(["adapt", "--resume", run.run_id]) == 0 and run.status.state == "succeeded"
+    assert f"run: {run.folder}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--rank", "17"], "smaller side of"),
+        (["--layers", "[7]"], "The model has 4 layers, 0 to 3"),
+        (["--modules", "[qproj]"], "Nearest: q_proj"),
+        (["--rank", "many"], "The setting adapter.rank = 'many' was given"),
+        (["--set", "adapter.rnak=3"], "There is no such setting"),
+        (["--set", "rank"], "It has no ="),
+        (["--preset", "best"], "There are: default, paper"),
+        (["--tokens", "0"], "train.tokens = 0"),
+        (["--set", "train.tokens_per_step=60"], "not a whole number of sequences"),
+        (["--data", "nowhere.txt"], "There is no such file"),
+        (["--model", "poket"], "pocket"),
+        (["--sae", "pocket-scop", "x"], "pocket-scope"),
+    ],
+)
+def test_bad_input_ends_with_a_sentence_and_no_traceback(settings, capsys, arguments, sentence):
+    assert main(["adapt", str(settings), *arguments]) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(("content", "sentence"), [(None, "no such file"), ("a: [", "not YAML"), ("just words", "holds no settings")])
+def test_a_settings_file_that_cannot_be_used_is_refused(tmp_path, capsys, content, sentence):
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_text(content)
+    assert main(["adapt", str(path)]) == 1 and sentence in capsys.readouterr().err
+
+
+def test_help_needs_no_torch_and_names_every_command():
+    out = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "lorasae", "--help"], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True
+    )
+    assert out.returncode == 0 and all(command in out.stdout for command in ("adapt", "eval", "inspect", "sweep", "demo"))
+    assert " torch\n" not in out.stderr
