@@ -54,7 +54,7 @@ class AdapterConfig(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
     placement: Literal["after", "all"] = "after"  # after: only layers above the lowest SAE, so its features cannot change
     layers: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()  # named layers; when given they replace `placement`
-    modules: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ("attention", "mlp")  # groups or single projections, e.g. q_proj
+    modules: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("attention", "mlp")  # groups or single projections, e.g. q_proj
 
 
 class DataConfig(Settings):
@@ -116,6 +116,7 @@ class RunConfig(Settings):
     train: TrainConfig = TrainConfig()
     watch: WatchConfig = WatchConfig()
     special_tokens: SpecialTokensConfig = SpecialTokensConfig()
+    trust_measured: bool = False  # go on with an SAE whose measured L0 or variance explained is not what its publisher states
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

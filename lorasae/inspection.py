@@ -17,7 +17,7 @@ from lorasae.core.hook_points import HookPoint
 from lorasae.core.sae import FrozenSAE
 from lorasae.data import Chunks, micro_batches, prepare
 from lorasae.errors import LabError
-from lorasae.loading import load, load_sae
+from lorasae.loading import check_pair, load, load_sae
 from lorasae.runs import Run
 
 COMPARED: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
@@ -116,8 +116,9 @@ class Inspector:
         return torch.tensor([[*([] if bos is None else [bos]), *ids]], device=self.loaded.device)
 
     def _open_sae(self, ref: SAERef) -> tuple[HookPoint, FrozenSAE]:
-        hook_point, sae = load_sae(resolve(ref), self.loaded.device)
-        return hook_point, sae
+        card = resolve(ref)
+        check_pair(card, self.run.config.model.model, self.loaded.model)
+        return load_sae(card, self.loaded.device)
 
     def _show(self, token: Tensor) -> str:
         return self.loaded.tokenizer.decode([int(token)])

@@ -81,7 +81,7 @@ def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
     if not checkpoint:
         report.phase("measuring", "what the SAE costs before training")
         before = measure_heldout(bench, BEFORE, len(bench.corpus.heldout))
-        for hook_point, statistics in before.sites.items():
+        for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
             check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
         report.row({"step": 0, **_values(before)})
     train(bench, first, checkpoint.state["train_s"] if checkpoint else 0.0, report, stop)
@@ -227,7 +227,7 @@ def save(bench: Workbench, after: Measurement) -> dict[str, Any]:
     peft_config.base_model_name_or_path, peft_config.revision = config.model.model, bench.loaded.revision
     beside = run.folder / "adapter.tmp"
     shutil.rmtree(beside, ignore_errors=True)
-    bench.model.save_pretrained(str(beside))
+    bench.model.save_pretrained(str(beside), save_embedding_layers=False)  # "auto" would ask the Hub
     (beside / "README.md").unlink(missing_ok=True)  # PEFT's empty template
     shutil.rmtree(run.adapter, ignore_errors=True)
     beside.replace(run.adapter)

@@ -112,13 +112,13 @@ def measure(
             n_predictions.append(scored[:, :-1].sum(dim=1))
             with condition(model, "original", transforms["original"], special_tokens):
                 teacher_logits = model(input_ids=ids, use_cache=False).logits
-            ce["original"].append((next_token_ce(teacher_logits, ids) * scored[:, :-1]).sum(dim=1))
+            ce["original"].append(_scored_sum(next_token_ce(teacher_logits, ids), scored[:, :-1]))
             for name in others:
                 with condition(model, name, transforms[name], special_tokens):
                     logits = model(input_ids=ids, use_cache=False).logits
-                ce[name].append((next_token_ce(logits, ids) * scored[:, :-1]).sum(dim=1))
+                ce[name].append(_scored_sum(next_token_ce(logits, ids), scored[:, :-1]))
                 if name in kl:
-                    kl[name].append((kl_divergence(teacher_logits, logits) * scored).sum(dim=1))
+                    kl[name].append(_scored_sum(kl_divergence(teacher_logits, logits), scored))
 
     return Measurement(
         ce_sums={name: _per_sequence(sums) for name, sums in ce.items()},
@@ -128,6 +128,11 @@ def measure(
         sites={hook_point: observer.statistics for hook_point, observer in observers.items()},
         adapted_sites={hook_point: counter.statistics for hook_point, counter in counting.items() if counter.statistics.n_tokens},
     )
+
+
+def _scored_sum(per_token: Tensor, scored: Tensor) -> Tensor:
+    """Sum of each sequence over its scored positions, whatever stands at the others."""
+    return per_token.masked_fill(~scored, 0.0).sum(dim=1)
 
 
 def _per_sequence(batches: Sequence[Tensor]) -> PerSequence:

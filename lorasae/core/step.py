@@ -65,7 +65,7 @@ def _student_kl(model: nn.Module, ids: Tensor, transforms: Mapping[HookPoint, Tr
         teacher_logits = model(input_ids=ids, use_cache=False).logits
     with spliced(model, transforms, special_tokens):
         student_logits = model(input_ids=ids, use_cache=False).logits
-    return (kl_divergence(teacher_logits, student_logits) * special_tokens.scored_positions(ids)).sum()
+    return kl_divergence(teacher_logits, student_logits)[special_tokens.scored_positions(ids)].sum()
 
 
 def reference_step(

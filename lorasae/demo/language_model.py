@@ -1,7 +1,7 @@
 """The pocket language model: a small Gemma-2 trained from scratch by next-token prediction, in one sitting, resumable.
 
 The learning-rate schedule ends at zero exactly when the budget does. A speed probe therefore turns minutes into a number of optimizer
-steps before training starts; the number is kept in the checkpoint, so that a resumed training follows the same schedule.
+steps before training starts; a resumed training follows the schedule that it began with.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from lorasae.demo.muon import Muon
 from lorasae.demo.plan import BOS, EOS, PAD, UNK, ModelPlan
 
 Log = Callable[[str], None]
+Forward = Callable[..., Any]
+"""The model itself or its compiled twin."""
 
 _N_PROBE_STEPS = 6
 _SECONDS_BETWEEN_CHECKPOINTS = 180.0
@@ -29,7 +32,7 @@ _N_LOGS = 50
 
 
 def new_model(plan: ModelPlan, seed: int) -> Gemma2ForCausalLM:
-    """A pocket model with random weights, in float32 with eager attention: the only kind on a CPU that knows soft caps."""
+    """A pocket model with random weights in float32. Its attention is eager, Gemma-2's default: on a CPU no other kind knows soft caps."""
     torch.manual_seed(seed)
     return Gemma2ForCausalLM(
         Gemma2Config(
@@ -50,14 +53,13 @@ def new_model(plan: ModelPlan, seed: int) -> Gemma2ForCausalLM:
             bos_token_id=BOS,
             tie_word_embeddings=True,
             dtype="float32",
-            attn_implementation="eager",
         )
     )
 
 
-def next_token_loss(model: torch.nn.Module, tokens: Tensor) -> Tensor:
+def next_token_loss(forward: Forward, tokens: Tensor) -> Tensor:
     """Mean cross-entropy in nats over all next tokens, EOS included: the model must learn to end a document."""
-    logits = model(input_ids=tokens, use_cache=False).logits
+    logits = forward(input_ids=tokens, use_cache=False).logits
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
@@ -73,7 +75,7 @@ def scored_loss(model: Gemma2ForCausalLM, chunks: Tensor, batch_size: int = 32) 
     return total / n_scored
 
 
-def seconds_per_step(model: Gemma2ForCausalLM, forward: torch.nn.Module, plan: ModelPlan) -> float:
+def seconds_per_step(model: Gemma2ForCausalLM, forward: Forward, plan: ModelPlan) -> float:
     """Median time of an optimizer step on random tokens, after warming up; learning rates of zero leave the weights alone."""
     optimizers = _optimizers(model, replace(plan, matrix_learning_rate=0.0, learning_rate=0.0))
     tokens = torch.randint(UNK + 1, plan.vocab, (plan.batch_size, plan.context_length), device=model.device)
@@ -93,29 +95,32 @@ def steps_within(minutes: float, step_s: float, plan: ModelPlan) -> int:
 
 def train(
     model: Gemma2ForCausalLM,
-    forward: torch.nn.Module,
+    forward: Forward,
     plan: ModelPlan,
     n_steps: int,
     chunks: Tensor,
     held_out: Tensor,
     checkpoint: Path,
     log: Log,
-) -> None:
+) -> float:
     """Train in place on `n_steps * batch_size` chunks, each seen once; continue from the checkpoint if there is one.
 
     Args:
         model: Fresh, on the device to train on.
-        forward: The model itself, or its compiled twin.
+        forward: The same model, perhaps compiled.
         plan: Shape and optimizer settings.
         n_steps: Optimizer steps of the whole training.
         chunks: Training tokens `(n_steps * batch_size, pos)`.
         held_out: Tokens `(n_chunks, pos)` for the logged loss.
         checkpoint: File that is written every few minutes.
         log: Receives a line every now and then.
+
+    Returns:
+        Seconds of training, over all sittings.
     """
     optimizers = _optimizers(model, plan)
     peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    start = _resume(checkpoint, model, optimizers)
+    start, earlier_s = _resume(checkpoint, model, optimizers)
     began = saved = time.monotonic()
     for step in range(start, n_steps):
         factor = learning_rate_factor(step, n_steps, plan.warm_up_share)
@@ -131,8 +136,9 @@ def train(
                 f"{plan.batch_size * plan.context_length / step_s:.0f} tokens/s  {(n_steps - done) * step_s / 60:.1f} min left"
             )
         if now - saved > _SECONDS_BETWEEN_CHECKPOINTS or done == n_steps:
-            _save(checkpoint, done, model, optimizers)
+            _save(checkpoint, done, earlier_s + now - began, model, optimizers)
             saved = now
+    return earlier_s + time.monotonic() - began
 
 
 @torch.no_grad()
@@ -140,7 +146,7 @@ def samples(model: Gemma2ForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int
     """Documents the model writes from nothing: each starts after BOS and EOS, as documents do in training, and ends at EOS."""
     torch.manual_seed(seed)
     start = torch.tensor([[BOS, EOS]] * n, device=model.device)
-    tokens = model.generate(
+    tokens = model.generate(  # type: ignore
         input_ids=start,
         attention_mask=torch.ones_like(start),
         do_sample=True,
@@ -148,12 +154,10 @@ def samples(model: Gemma2ForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int
         top_k=0,
         max_new_tokens=model.config.max_position_embeddings - 2,
     )
-    return [tokenizer.decode(row[2:], skip_special_tokens=True).strip() for row in tokens]
+    return [text.strip() for text in tokenizer.batch_decode(tokens[:, 2:], skip_special_tokens=True)]
 
 
-def _step(
-    model: Gemma2ForCausalLM, forward: torch.nn.Module, optimizers: list[torch.optim.Optimizer], tokens: Tensor
-) -> float:
+def _step(model: Gemma2ForCausalLM, forward: Forward, optimizers: list[torch.optim.Optimizer], tokens: Tensor) -> float:
     """One optimizer step with the gradient's norm clipped at 1; the loss before it, in nats/token."""
     loss = next_token_loss(forward, tokens)
     loss.backward()
@@ -183,20 +187,25 @@ def learning_rate_factor(step: int, n_steps: int, warm_up_share: float) -> float
     return 0.5 * (1 + math.cos(math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up)))
 
 
-def _save(checkpoint: Path, step: int, model: Gemma2ForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
+def _save(checkpoint: Path, step: int, seconds: float, model: Gemma2ForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
     """Write the whole state of training, atomically."""
-    state = {"step": step, "model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+    state = {
+        "step": step,
+        "seconds": seconds,
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
     partial = checkpoint.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(checkpoint)
 
 
-def _resume(checkpoint: Path, model: Gemma2ForCausalLM, optimizers: list[torch.optim.Optimizer]) -> int:
-    """Load the state of training if there is one; the step to go on from."""
+def _resume(checkpoint: Path, model: Gemma2ForCausalLM, optimizers: list[torch.optim.Optimizer]) -> tuple[int, float]:
+    """Load the state of training if there is one; the step to go on from, and the seconds spent so far."""
     if not checkpoint.exists():
-        return 0
+        return 0, 0.0
     state = torch.load(checkpoint, map_location=model.device)
     model.load_state_dict(state["model"])
     for optimizer, optimizer_state in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(optimizer_state)
-    return state["step"]
+    return state["step"], state["seconds"]

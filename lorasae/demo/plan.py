@@ -45,20 +45,19 @@ class ScopePlan:
     layers: tuple[int, ...] = (2, 1, 4)
     """In training order, so that the default SAE exists first."""
     widths: tuple[tuple[str, int], ...] = (("512", 512), ("2k", 2048))
-    target_l0s: tuple[int, ...] = (6, 16, 48)
+    target_l0s: tuple[int, ...] = (5, 16, 40)
     default: tuple[int, str, int] = (2, "2k", 16)
     """Layer, width name and target L0 of the SAE that the app opens with."""
     n_samples: int = 1_500_000
     """Activation vectors each SAE sees."""
     n_cached_tokens: int = 1_500_000
     """Tokens whose activations are kept on hand, and visited in random order."""
-    batch_size: int = 1024
-    learning_rate: float = 1e-3
+    batch_size: int = 512
+    learning_rate: float = 2e-3
     l0_coefficient: float = 1.0
     l0_warm_up_share: float = 0.2
-    bandwidth: float = 0.05
-    initial_threshold: float = 0.1
-    dead_feature_coefficient: float | None = 3e-6
+    bandwidth: float = 1.0
+    dead_feature_coefficient: float = 0.05
     dead_feature_window: int = 200
     """Training steps without firing after which a feature counts as dead and is pulled back."""
     n_held_out_tokens: int = 65_536
@@ -78,6 +77,7 @@ class BuildPlan:
     n_tokenizer_documents: int = 20_000
     n_logged_chunks: int = 64
     """Held-out chunks in the loss that is logged during training."""
+    n_card_samples: int = 6
     n_processes: int = 2
     """SAEs trained side by side on a CPU, one thread each."""
     model: ModelPlan = field(default_factory=ModelPlan)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -56,6 +57,7 @@ def specs(plan: ScopePlan) -> list[SAESpec]:
 
 
 def activations_path(folder: Path, layer: int) -> Path:
+    """File of a layer's activations."""
     return folder / f"activations_layer_{layer}.npy"
 
 
@@ -72,7 +74,8 @@ def cache_activations(model: Gemma2ForCausalLM, chunks: Tensor, layers: tuple[in
     """
     n_tokens = int(SPECIAL_TOKENS.spliced_positions(chunks).sum())
     shape = (n_tokens, model.config.hidden_size)
-    arrays = {layer: np.lib.format.open_memmap(activations_path(folder, layer), "w+", np.float32, shape) for layer in layers}
+    partial = {layer: activations_path(folder, layer).with_suffix(".partial") for layer in layers}
+    arrays = {layer: np.lib.format.open_memmap(path, "w+", np.float32, shape) for layer, path in partial.items()}
     filled = dict.fromkeys(layers, 0)
 
     def keep(layer: int) -> Transform:
@@ -87,6 +90,9 @@ def cache_activations(model: Gemma2ForCausalLM, chunks: Tensor, layers: tuple[in
     with spliced(model, {HookPoint(layer, "resid_post"): keep(layer) for layer in layers}, SPECIAL_TOKENS):
         for tokens in chunks.split(batch_size):
             model.model(input_ids=tokens.long().to(model.device), use_cache=False)
+    for layer, path in partial.items():
+        arrays[layer].flush()
+        path.rename(activations_path(folder, layer))
 
 
 def train_sae(spec: SAESpec, plan: ScopePlan, activations: Activations, context_length: int, seed: int) -> JumpReLUTrainingSAE:
@@ -106,7 +112,8 @@ def train_sae(spec: SAESpec, plan: ScopePlan, activations: Activations, context_
             l0_coefficient=plan.l0_coefficient,
             l0_warm_up_steps=int(plan.l0_warm_up_share * n_steps),
             jumprelu_bandwidth=plan.bandwidth,
-            jumprelu_init_threshold=plan.initial_threshold,
+            jumprelu_init_threshold=initial_threshold(spec),
+            decoder_init_norm=1.0,
             pre_act_loss_coefficient=plan.dead_feature_coefficient,
             metadata=SAEMetadata(
                 model_name="pocket",
@@ -130,10 +137,18 @@ def train_sae(spec: SAESpec, plan: ScopePlan, activations: Activations, context_
         dead_feature_window=plan.dead_feature_window,
         n_batches_for_norm_estimate=50,
     )
-    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the trainer draws a progress bar
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):  # the trainer draws a progress bar
         SAETrainer(cfg=config, sae=sae, data_provider=shuffled_batches(activations, plan.batch_size, seed)).fit()
     sae.fold_W_dec_norm()
     return sae
+
+
+def initial_threshold(spec: SAESpec) -> float:
+    """The threshold at which unit-normal pre-activations, roughly what the first random encoder gives, have the target L0.
+
+    Adam moves a threshold by no more than the learning rate per step, so that one far away would not arrive in a short training.
+    """
+    return NormalDist().inv_cdf(1 - spec.target_l0 / spec.d_sae)
 
 
 def shuffled_batches(activations: Activations, batch_size: int, seed: int) -> Iterator[Tensor]:
