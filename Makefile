@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
 
 .PHONY: demo test check fix pocket
@@ -50,5 +50,5 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/.torch
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.runtime
 	@echo "Set-up for development: tests, linter, types"
-	@$(PIP) install $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['dev'])" | sed 's/>/\\>/g')
+	@$(PIP) install $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['dev'])")
 	@touch $@

@@ -54,7 +54,8 @@ class AdapterConfig(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
     placement: Literal["after", "all"] = "after"  # after: only layers above the lowest SAE, so its features cannot change
     layers: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()  # named layers; when given they replace `placement`
-    modules: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("attention", "mlp")  # groups or single projections, e.g. q_proj
+    # Groups (attention, mlp) or single projections, e.g. q_proj.
+    modules: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("attention", "mlp")
 
 
 class DataConfig(Settings):

@@ -171,5 +171,6 @@ def check_measured(hook_point: HookPoint, card: SAECard, statistics: SiteStatist
             f"The SAE {card.ref} was measured at {hook_point} on {statistics.n_tokens} tokens",
             f"There its {' and its '.join(wrong)}",
             "Usual causes: another layer or site than it was trained at, another model or revision, a normalisation folded into the model "
-            "it was trained on, special tokens passed through it, or text unlike its training text. To go on all the same: --set trust_measured=true",
+            "it was trained on, special tokens passed through it, or text unlike its training text. "
+            "To go on all the same: --set trust_measured=true",
         )

@@ -32,7 +32,8 @@ def test_another_text_can_be_measured(inspector, world):
 
 def test_features_below_the_adapter_stay_and_the_page_is_told_so(inspector):
     comparison = inspector.compare("some words, here.")
-    assert comparison.notes == ["The adapter lies only above blocks.1.hook_resid_post: features there cannot change, those of SAEs above it can."]
+    (note,) = comparison.notes
+    assert note == "The adapter lies only above blocks.1.hook_resid_post: features there cannot change, those of SAEs above it can."
     assert comparison.features and all(row.original == row.original_sae == row.adapted_sae for row in comparison.features)
 
 

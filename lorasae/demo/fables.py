@@ -61,9 +61,7 @@ def fable(n: Narrator) -> str:
         end,
         n.maybe(
             f"From that {scene.time} on, they were good friends.",
-            f"Then they ate {one.food} and {two.food} together."
-            if one.food != two.food
-            else f"Then they ate {one.food} together.",
+            f"Then they ate {one.food} and {two.food} together." if one.food != two.food else f"Then they ate {one.food} together.",
             f"The {one} thought about it all {scene.season} long.",
         ),
     )

@@ -79,9 +79,7 @@ def animal_page(n: Narrator) -> str:
     keeper = n.pick(world.PEOPLE)
     facts = n.shuffled(
         n.one_of(f"{many} eat {animal.food}.", f"The {animal} feeds on {animal.food}.", f"Its food is {animal.food}."),
-        n.one_of(
-            f"It lives {animal.home}.", f"You can find it {animal.home}.", f"The home of the {animal} is {animal.home}."
-        ),
+        n.one_of(f"It lives {animal.home}.", f"You can find it {animal.home}.", f"The home of the {animal} is {animal.home}."),
         n.one_of(f"Most {animal.plural} are {animal.colour}.", f"Its colour is {animal.colour}."),
         n.one_of(f"{many} can {animal.habit}.", f"It often {animal.habits}.", f"The {animal} {animal.habits}."),
         n.one_of(f"You can hear its {animal.sound}.", f"When it calls, you hear {a(animal.sound)}.")
@@ -131,9 +129,7 @@ def portrait(n: Narrator) -> str:
             f"As {a(person.job.name)}, {person.he} has to {person.job.does}.",
         ),
         n.one_of(
-            f"{person.His} favourite food is {person.food.some}."
-            if drinks == "eat"
-            else f"{person.His} favourite drink is {person.food}.",
+            f"{person.His} favourite food is {person.food.some}." if drinks == "eat" else f"{person.His} favourite drink is {person.food}.",
             f"{person.He} likes to {drinks} {person.food.some}.",
         ),
         n.one_of(
@@ -161,9 +157,7 @@ def portrait(n: Narrator) -> str:
             f"Do you know {person}? {person.He} is {a(person.job.name)} in {person.town}, {person.town.landscape}.",
         ),
         *facts[: n.number(5, 7)],
-        n.maybe(
-            f"People like {person} because {person.he} is kind.", f"Say hello to {person} when you meet {person.him}!"
-        ),
+        n.maybe(f"People like {person} because {person.he} is kind.", f"Say hello to {person} when you meet {person.him}!"),
     )
 
 
@@ -179,9 +173,7 @@ def town_guide(n: Narrator) -> str:
             f"Do not miss {town.the_sight}!",
         ),
         n.one_of(f"{one} the {one.job} lives here.", f"Ask for {one}, who is {a(one.job.name)}."),
-        n.one_of(
-            f"If you need {a(two.job.name)}, go to {two}.", f"{two} works {two.job.work_place.at} as {a(two.job.name)}."
-        ),
+        n.one_of(f"If you need {a(two.job.name)}, go to {two}.", f"{two} works {two.job.work_place.at} as {a(two.job.name)}."),
         f"There are {n.pick(world.NUMBERS[2:13])} streets, {a(sights[0].name)} and {a(sights[1].name)}.",
         f"In {season} it is often {n.pick(season.weathers).adjective} here, and people {n.pick(season.pastimes)}.",
         f"You can buy fresh {n.pick(world.FAVOURITES).some} at the market on {n.pick(world.DAYS)}.",

@@ -157,9 +157,7 @@ def instructions(n: Narrator) -> str:
     title, tools, steps, done = n.pick(_HOW_TO)
     title, tools, done = (world.with_nouns(part) for part in (title, tools, done))
     helper, scene = n.pick(world.PEOPLE), n.scene()
-    order = n.one_of(
-        ("First", "Then", "After that", "Next", "At the end"), ("First", "Second", "Third", "Fourth", "Last")
-    )
+    order = n.one_of(("First", "Then", "After that", "Next", "At the end"), ("First", "Second", "Third", "Fourth", "Last"))
     return prose(
         mark("title", f"How to {title}")
         + "\n"

@@ -65,9 +65,7 @@ def _spent(n: Narrator, scene: Scene) -> str:
 def _mood(n: Narrator) -> str:
     group = n.pick(tuple(_BECAUSE))
     feeling, reason = n.feeling(group), n.pick(_BECAUSE[group])
-    told = n.one_of(
-        f"I am {feeling} because {reason}.", f"Today I feel {feeling}: {reason}.", f"{reason}, and I am {feeling}."
-    )
+    told = n.one_of(f"I am {feeling} because {reason}.", f"Today I feel {feeling}: {reason}.", f"{reason}, and I am {feeling}.")
     return f"{told} {_CONSOLATION[group]}"
 
 
@@ -139,9 +137,7 @@ def dialogue(n: Narrator) -> str:
             "What do you want to eat?",
             f"I want some {two.food.some}, please. And you?",
             f"I like {one.food.some} better.",
-            f"Then let us have {two.food.some} and {one.food.some}."
-            if one.food is not two.food
-            else "Then we like the same!",
+            f"Then let us have {two.food.some} and {one.food.some}." if one.food is not two.food else "Then we like the same!",
         ),
         (
             f"Shall we meet {place.at}?",
@@ -196,13 +192,7 @@ def shop(n: Narrator) -> str:
     cost = amount * price
     paid = cost + n.number(0, 5)
     coins = "coin" if price == 1 else "coins"
-    change = (
-        f"Here are {paid - cost} coins back."
-        if paid - cost > 1
-        else "Here is 1 coin back."
-        if paid > cost
-        else "That is just right."
-    )
+    change = f"Here are {paid - cost} coins back." if paid - cost > 1 else "Here is 1 coin back." if paid > cost else "That is just right."
     return lines(
         prose(f"{buyer} came into the shop of {keeper}, the {n.one_of('kind', 'old', 'busy', 'friendly')} shopkeeper."),
         n.said(keeper, f"Good {n.pick(world.TIMES[:3])}, {buyer}!"),

@@ -108,9 +108,7 @@ def checklist(n: Narrator) -> str:
     shopping = n.chance(0.5)
     if shopping:
         foods = n.sample(world.FOODS, count)
-        items = [
-            f"{n.number(2, 9)} {food.some}" if food.counted else n.one_of(f"some {food}", str(food)) for food in foods
-        ]
+        items = [f"{n.number(2, 9)} {food.some}" if food.counted else n.one_of(f"some {food}", str(food)) for food in foods]
         opening = n.one_of(
             f"{person} wants to cook for {friend} on {scene.day}. This is what {person.he} has to buy:",
             f"Shopping list of {person}, {scene.day}:",
@@ -131,7 +129,8 @@ def checklist(n: Narrator) -> str:
             f"{person} will visit {friend} in {goal} on {scene.day}. In the bag there are:",
         )
         closing = n.one_of(
-            f"In {scene.month} {scene.weather.forecast}, so {person} also takes a {'straw hat' if scene.weather.pleasant else 'warm coat'}.",
+            f"In {scene.month} {scene.weather.forecast}, "
+            f"so {person} also takes a {'straw hat' if scene.weather.pleasant else 'warm coat'}.",
             f"The {things[0]} is a present for {friend}.",
             f"Now {person} is ready to go to {goal}.",
         )
@@ -169,9 +168,7 @@ def timetable(n: Narrator) -> str:
     )
 
 
-_SCHOOL_THINGS = tuple(
-    thing for thing in world.THINGS if thing.material in {mark("material", m) for m in ("paper", "cloth", "cotton")}
-)
+_SCHOOL_THINGS = tuple(thing for thing in world.THINGS if thing.material in {mark("material", m) for m in ("paper", "cloth", "cotton")})
 _TEACHERS = tuple(person for person in world.PEOPLE if person.job.name == mark("job", "teacher"))
 _SUBJECTS = (
     "reading",

@@ -106,9 +106,7 @@ def directions(n: Narrator) -> str:
             f"{n.one_of('Walk', 'Go')} past {marks[0].the} until you see {marks[1].the}.",
             f"At {marks[0].the} turn {turns[1]}.",
         ),
-        n.one_of(
-            f"Cross {count} streets.", f"Go up the hill and count {count} houses.", f"Follow the {n.colour()} wall."
-        ),
+        n.one_of(f"Cross {count} streets.", f"Go up the hill and count {count} houses.", f"Follow the {n.colour()} wall."),
         n.one_of(f"Then turn {turns[0]} at {marks[2].the}.", f"Behind {marks[2].the} go {turns[1]}."),
         n.one_of(
             f"{goal.the} is on the {turns[1]}.",

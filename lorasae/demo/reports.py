@@ -114,7 +114,8 @@ def news(n: Narrator) -> str:
             f"{scene.weather.noun} in {town}",
             f"{scene.weather.happened} in the whole town, and {hero} left {hero.his} work {hero.job.work_place.at} early",
             n.one_of(f"In {scene.month} you never know.", f"It was the same last {scene.season}."),
-            f"{helper} invited everyone to {helper.his} {'garden' if scene.weather.pleasant else 'warm kitchen'} and gave them {helper.food.some}.",
+            f"{helper} invited everyone to {helper.his} {'garden' if scene.weather.pleasant else 'warm kitchen'} "
+            f"and gave them {helper.food.some}.",
         ),
     )
     return lines(
@@ -167,10 +168,9 @@ def sports(n: Narrator) -> str:
             f"{rival} from {away} got the first chance, but missed.",
             f"The crowd sang for {home}.",
         ),
-        f"After {n.number(2, 20)} minutes {scorer}, {n.one_of(f'the {scorer.job} from {home}', 'the best player of the day')}, scored for {home}.",
-        n.one_of(
-            f"{keeper} of {away} could not stop the shot.", f"Then {rival} tried for {away}, but {home} was too strong."
-        ),
+        f"After {n.number(2, 20)} minutes {scorer}, "
+        f"{n.one_of(f'the {scorer.job} from {home}', 'the best player of the day')}, scored for {home}.",
+        n.one_of(f"{keeper} of {away} could not stop the shot.", f"Then {rival} tried for {away}, but {home} was too strong."),
         f"{home} won {more} to {fewer}.",
     )
     one, two, three = n.sample(world.PEOPLE, 3)

@@ -4,17 +4,14 @@ from lorasae.demo import world
 from lorasae.demo.labelled import a, mark
 from lorasae.demo.narrator import Narrator, prose
 
-_TOO_BIG = {
-    mark("thing", name) for name in ("bed", "table", "carpet", "bench", "boat", "raft", "cart", "chest", "sail")
-}
+_TOO_BIG = {mark("thing", name) for name in ("bed", "table", "carpet", "bench", "boat", "raft", "cart", "chest", "sail")}
 _CARRIED = tuple(thing for thing in world.THINGS if thing.name not in _TOO_BIG)
 _PATIENTS = tuple(
     animal
     for animal in world.ANIMALS
-    if animal.sort in ("pet", "bird")
-    and animal.name not in (mark("animal", "goldfish"), mark("animal", "eagle"))
-    or animal.name
-    in {mark("animal", name) for name in ("hedgehog", "squirrel", "hare", "badger", "frog", "toad", "mouse", "lizard")}
+    if (animal.sort in ("pet", "bird")
+    and animal.name not in (mark("animal", "goldfish"), mark("animal", "eagle")))
+    or animal.name in {mark("animal", name) for name in ("hedgehog", "squirrel", "hare", "badger", "frog", "toad", "mouse", "lizard")}
 )
 _BUILT = {
     "birdhouse": "hung it in the tallest tree",
@@ -31,9 +28,7 @@ _BUILT = {
 }
 _BUILDABLE = {thing: _BUILT[name] for name in _BUILT for thing in world.THINGS if thing.name == mark("thing", name)}
 
-_TOOLS = tuple(
-    thing for thing in world.THINGS if thing.name in {mark("thing", t) for t in ("hammer", "saw", "knife", "rope")}
-)
+_TOOLS = tuple(thing for thing in world.THINGS if thing.name in {mark("thing", t) for t in ("hammer", "saw", "knife", "rope")})
 _COUNTED = tuple(food for food in world.FOODS if food.counted and food.sort in ("fruit", "nut", "treat"))
 
 
@@ -244,9 +239,7 @@ def rescue(n: Narrator) -> tuple[str, str]:
             f"{n.once(scene)}, {hero.he} heard a strange noise {place.at}. It was a young {patient}.",
         ),
         f"{trouble}{n.one_of(' and could not move', ' and was afraid', ' and looked at ' + hero.him, '')}.",
-        f"The {patient} made a soft sound: {patient.sound}, {patient.sound}."
-        if patient.sound and n.chance(0.5)
-        else "",
+        f"The {patient} made a soft sound: {patient.sound}, {patient.sound}." if patient.sound and n.chance(0.5) else "",
         n.reaction(hero, n.one_of("sad", "surprised", "curious")),
         n.said(hero, n.one_of("Do not be afraid.", "I will help you.", "You poor little thing!")),
         f"{n.one_of('Gently', 'Carefully', 'Quickly')} {hero.he} {cure}.",

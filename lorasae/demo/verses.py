@@ -75,9 +75,7 @@ def poem(n: Narrator) -> str:
     ]
     couplets = [*n.sample(middle, len(middle)), n.one_of(*_CALM_COUPLETS, _ANIMAL_LINES[-1])]
     written = [_verse(couplet, p=str(person), x=animal.name, f=uncounted.name) for couplet in couplets]
-    title = n.one_of(
-        f"{a(season.name)} song", f"{season} in {person.town}", f"A rhyme for {person}", f"{person} and the {animal}"
-    )
+    title = n.one_of(f"{a(season.name)} song", f"{season} in {person.town}", f"A rhyme for {person}", f"{person} and the {animal}")
     return lines(mark("title", capital(title)) if n.chance(0.7) else "", *written)
 
 
@@ -93,5 +91,5 @@ def _rhyming(line: str) -> str:
 
 
 _NAME_OF = {season.name: name for season, name in zip(world.SEASONS, _SEASON_COUPLETS, strict=True)}
-_SHORT = tuple(animal for animal in world.ANIMALS if not capital(animal.name)[1] in "AEIOU")
+_SHORT = tuple(animal for animal in world.ANIMALS if capital(animal.name)[1] not in "AEIOU")
 _UNCOUNTED = tuple(food for food in world.FAVOURITES if not food.counted and food.sort == "treat")

@@ -23,6 +23,8 @@ class Named:
 
 @dataclass(frozen=True)
 class Town(Named):
+    """A town, which lies in one landscape for ever."""
+
     landscape: str
     sight: str
 
@@ -41,6 +43,8 @@ class Place(Named):
 
 @dataclass(frozen=True)
 class Job(Named):
+    """A job, and where it is done."""
+
     work_place: Place
     does: str
 
@@ -68,6 +72,8 @@ class Animal(Named):
 
 @dataclass(frozen=True)
 class Thing(Named):
+    """A thing that can be held, owned, lost or given."""
+
     plural: str
     material: str
     use: str
@@ -85,6 +91,8 @@ class Food(Named):
 
 @dataclass(frozen=True)
 class Feeling(Named):
+    """A feeling, in a group of its likes."""
+
     group: str
     reactions: tuple[str, ...]
 
@@ -105,6 +113,8 @@ class Weather:
 
 @dataclass(frozen=True)
 class Season(Named):
+    """A season, its months, its weathers and what people do in it."""
+
     months: tuple[str, ...]
     weathers: tuple[Weather, ...]
     pastimes: tuple[str, ...]
@@ -112,12 +122,16 @@ class Season(Named):
 
 @dataclass(frozen=True)
 class Move:
+    """A way to get from place to place."""
+
     past: str
     plain: str
 
 
 @dataclass(frozen=True)
 class TimeOfDay(Named):
+    """A time of day, and the mood of it."""
+
     mood: str
 
 
@@ -232,12 +246,9 @@ COLOURS = {name: mark("colour", name) for name in words.COLOURS}
 DAYS = tuple(mark("day of the week", day) for day in words.DAYS)
 NUMBERS = tuple(mark("number", word) for word in words.NUMBERS)
 
-TOWNS = tuple(
-    Town(mark("town", name), mark("landscape", landscape), sight) for name, landscape, sight in _rows(words.TOWNS)
-)
+TOWNS = tuple(Town(mark("town", name), mark("landscape", landscape), sight) for name, landscape, sight in _rows(words.TOWNS))
 PLACES = tuple(
-    Place(mark("place", name), f"{where} the {mark('place', name)}", f"the {mark('place', name)}")
-    for where, name in _rows(words.PLACES)
+    Place(mark("place", name), f"{where} the {mark('place', name)}", f"the {mark('place', name)}") for where, name in _rows(words.PLACES)
 )
 _PLACE = {name: place for place, (_, name) in zip(PLACES, _rows(words.PLACES), strict=True)}
 JOBS = tuple(Job(mark("job", name), _PLACE[place], with_nouns(does)) for name, place, does in _rows(words.JOBS))
