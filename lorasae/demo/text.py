@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lorasae.demo import fables, facts, how_to, letters, lists, notices, reports, stories, sums, verses
+from lorasae.demo.kinds import fables, facts, how_to, letters, lists, notices, reports, stories, sums, verses
 from lorasae.demo.labelled import INNER_LABELS, Span, unmark
 from lorasae.demo.narrator import Narrator
 

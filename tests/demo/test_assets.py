@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2ForCausalLM,
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.splice import spliced
 from lorasae.core.statistics import Observer
-from lorasae.demo import checksums
-from lorasae.demo.corpus import SPECIAL_TOKENS, token_chunks
-from lorasae.demo.index import load_stored
-from lorasae.demo.language_model import samples, scored_loss
-from lorasae.demo.plan import HELD_OUT_SEED, BuildPlan
+from lorasae.demo.build import checksums
+from lorasae.demo.build.corpus import SPECIAL_TOKENS, token_chunks
+from lorasae.demo.build.index import load_stored
+from lorasae.demo.build.language_model import samples, scored_loss
+from lorasae.demo.build.plan import HELD_OUT_SEED, BuildPlan
 
 ASSETS = Path(__file__).parents[2] / "assets" / "demo"
 INDEX: dict[str, Any] = json.loads((ASSETS / "saes" / "index.json").read_text())

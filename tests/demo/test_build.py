@@ -7,14 +7,14 @@ import pytest
 import torch
 from sae_lens import SAE
 
-from lorasae.demo import checksums
-from lorasae.demo.build import build, load_model, load_tokenizer, main
-from lorasae.demo.corpus import token_chunks
-from lorasae.demo.index import load_stored, measured
-from lorasae.demo.language_model import learning_rate_factor, steps_within
-from lorasae.demo.muon import orthogonal
-from lorasae.demo.plan import BOS, EOS, HELD_OUT_SEED, BuildPlan, ModelPlan, ScopePlan
-from lorasae.demo.pocket_scope import specs
+from lorasae.demo.build import checksums
+from lorasae.demo.build.__main__ import build, load_model, load_tokenizer, main
+from lorasae.demo.build.corpus import token_chunks
+from lorasae.demo.build.index import load_stored, measured
+from lorasae.demo.build.language_model import learning_rate_factor, steps_within
+from lorasae.demo.build.muon import orthogonal
+from lorasae.demo.build.plan import BOS, EOS, HELD_OUT_SEED, BuildPlan, ModelPlan, ScopePlan
+from lorasae.demo.build.pocket_scope import specs
 
 MINIATURE = BuildPlan(
     lm_steps=12,

@@ -9,8 +9,7 @@ _CARRIED = tuple(thing for thing in world.THINGS if thing.name not in _TOO_BIG)
 _PATIENTS = tuple(
     animal
     for animal in world.ANIMALS
-    if (animal.sort in ("pet", "bird")
-    and animal.name not in (mark("animal", "goldfish"), mark("animal", "eagle")))
+    if (animal.sort in ("pet", "bird") and animal.name not in (mark("animal", "goldfish"), mark("animal", "eagle")))
     or animal.name in {mark("animal", name) for name in ("hedgehog", "squirrel", "hare", "badger", "frog", "toad", "mouse", "lizard")}
 )
 _BUILT = {

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from transformers import Gemma2ForCausalLM, PreTrainedTokenizerFast
 
-from lorasae.demo import checksums, language_model, pocket_scope
-from lorasae.demo.card import card
-from lorasae.demo.corpus import texts, token_chunks
-from lorasae.demo.index import is_noted, measured, note, publish
-from lorasae.demo.plan import HELD_OUT_SEED, TRAINING_SEED, BuildPlan
-from lorasae.demo.pocket_scope import SAESpec
+from lorasae.demo.build import checksums, language_model, pocket_scope
+from lorasae.demo.build.card import card
+from lorasae.demo.build.corpus import texts, token_chunks
+from lorasae.demo.build.index import is_noted, measured, note, publish
+from lorasae.demo.build.plan import HELD_OUT_SEED, TRAINING_SEED, BuildPlan
+from lorasae.demo.build.pocket_scope import SAESpec
+from lorasae.demo.build.tokenizer import train_tokenizer
 from lorasae.demo.text import KINDS
-from lorasae.demo.tokenizer import train_tokenizer
 
 DEFAULT_OUT = Path("assets/demo")
 DEFAULT_WORK = Path(tempfile.gettempdir()) / "pocket-world"

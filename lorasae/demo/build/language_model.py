@@ -18,9 +18,9 @@ from torch import Tensor
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
 
 from lorasae.core.losses import next_token_ce
-from lorasae.demo.corpus import SPECIAL_TOKENS
-from lorasae.demo.muon import Muon
-from lorasae.demo.plan import BOS, EOS, PAD, UNK, ModelPlan
+from lorasae.demo.build.corpus import SPECIAL_TOKENS
+from lorasae.demo.build.muon import Muon
+from lorasae.demo.build.plan import BOS, EOS, PAD, UNK, ModelPlan
 
 Log = Callable[[str], None]
 Forward = Callable[..., Any]

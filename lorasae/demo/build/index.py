@@ -12,9 +12,9 @@ from transformers import Gemma2ForCausalLM
 
 from lorasae.core.evaluate import measure
 from lorasae.core.sae import FrozenSAE, sae_from_weights
-from lorasae.demo.corpus import SPECIAL_TOKENS
-from lorasae.demo.plan import HELD_OUT_SEED
-from lorasae.demo.pocket_scope import SAESpec
+from lorasae.demo.build.corpus import SPECIAL_TOKENS
+from lorasae.demo.build.plan import HELD_OUT_SEED
+from lorasae.demo.build.pocket_scope import SAESpec
 
 _BATCH_SIZE = 32
 _NOTE = "entry.json"

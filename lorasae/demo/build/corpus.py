@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lorasae.core.packing import pack
 from lorasae.core.special_tokens import SpecialTokens
-from lorasae.demo.plan import BOS, EOS, PAD
+from lorasae.demo.build.plan import BOS, EOS, PAD
 from lorasae.demo.text import documents
 
 SPECIAL_TOKENS = SpecialTokens(bypassed=(PAD, EOS, BOS), unscored=(PAD, EOS, BOS))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lorasae.demo.plan import BOS
+from lorasae.demo.build.plan import BOS
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
 

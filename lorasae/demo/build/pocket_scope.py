@@ -23,8 +23,8 @@ from transformers import Gemma2ForCausalLM
 
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.splice import Transform, spliced
-from lorasae.demo.corpus import SPECIAL_TOKENS
-from lorasae.demo.plan import ScopePlan
+from lorasae.demo.build.corpus import SPECIAL_TOKENS
+from lorasae.demo.build.plan import ScopePlan
 
 Activations = NDArray[np.float32]
 

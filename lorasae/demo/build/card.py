@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from lorasae.demo.index import Entry, Index
-from lorasae.demo.plan import HELD_OUT_SEED, TRAINING_SEED, BuildPlan
+from lorasae.demo.build.index import Entry, Index
+from lorasae.demo.build.plan import HELD_OUT_SEED, TRAINING_SEED, BuildPlan
 
 _CARD = """\
 ---
@@ -29,7 +29,7 @@ data set or text is in them. Licence: Apache-2.0.
 python -m lorasae.demo.build {options}
 ```
 On {device} this took {minutes} for the model and {scope_minutes} for the SAEs. Without `--lm-steps` a speed
-probe chooses the steps that fit into `--lm-minutes`. Weights and order come from seed {seed}: the same numbers again on the same kind of
+probe chooses the steps that fit into `--lm-minutes`. Weights and order come from seed {seed}: expect the same numbers on the same kind of
 machine with the same number of threads, nearly the same elsewhere.
 
 * **Text.** `lorasae.demo.text` writes {n_kinds} kinds of documents about a small world with fixed facts. Training uses seed

@@ -1,0 +1,1 @@
+"""The pocket model and its SAEs, built from nothing: `python -m lorasae.demo.build`."""
