@@ -29,7 +29,7 @@ _FLAGS = (
     ("lr", "train.learning_rate", "peak learning rate"),
     ("seed", "seed", "seed of adapter, data order and dropout"),
 )
-_DEMO_TEXT = 'Anna lost her red kite near the river. "I am so sad," said Anna.'
+_DEMO_TEXT = 'Late one morning in winter, Anna was sad. Her red kite was gone. "Have you seen my kite?" asked Anna.'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

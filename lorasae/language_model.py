@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
@@ -66,6 +67,7 @@ def load_model(config: ModelConfig, architecture: PretrainedConfig) -> PreTraine
     if is_folder(folder) and not list(Path(folder).glob("*.safetensors")):
         found = "only a pickle (.bin), which is not opened" if list(Path(folder).glob("*.bin")) else "no weights"
         raise LabError(_asked(config), f"There are {found} in {folder}", "Save the model as safetensors: model.save_pretrained(folder)")
+    transformers.logging.disable_progress_bar()  # of the move into memory; downloads keep theirs
     attention = {"attn_implementation": "eager"} if architecture.model_type == "gemma2" else {}  # softcapping: sdpa refuses it
     try:
         with hub_problems_told(_asked(config), folder, KNOWN_MODELS):

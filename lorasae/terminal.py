@@ -75,6 +75,8 @@ def comparison_table(comparison: Comparison) -> str:
     for row in comparison.tokens:
         guesses = f"{row.next_original!r} | {row.next_original_sae!r} | {row.next_adapted_sae!r}"
         lines.append(f"{row.token!r:<14}{row.kl_before:>10.3f}{row.kl_after:>10.3f}   {guesses}")
+    before, after = (sum(getattr(row, name) for row in comparison.tokens) / len(comparison.tokens) for name in ("kl_before", "kl_after"))
+    lines.append(f"{'mean':<14}{before:>10.3f}{after:>10.3f}   KL to the original model: what the SAE did here, and what is left of it")
     return "\n".join(lines)
 
 

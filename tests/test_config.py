@@ -156,7 +156,7 @@ def test_micro_batches_that_do_not_divide_the_step_are_told() -> None:
 
 
 def test_an_unknown_preset_is_told_with_the_known_ones() -> None:
-    assert "default, paper" in problem({}, preset="papr")
+    assert "default, thorough, paper" in problem({}, preset="papr")
 
 
 # --- presets

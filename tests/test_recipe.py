@@ -9,12 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from peft import PeftModel
-from sae_lens import SAE
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
 
 from lorasae.checkpoints import newest_checkpoint
 from lorasae.config import RunConfig
@@ -67,21 +63,14 @@ def test_a_run_closes_a_part_of_the_gap_and_writes_down_everything(uninterrupted
 
 
 def test_the_adapter_is_good_without_this_package(world, uninterrupted):
-    """Plain peft, transformers and sae-lens, with a five-line hook, give ce_adapted_sae on the saved held-out tokens to 1e-5."""
-    model = AutoModelForCausalLM.from_pretrained(world / "model", dtype=torch.float32, attn_implementation="eager")
-    model = PeftModel.from_pretrained(model, str(uninterrupted.adapter)).eval()
-    sae = SAE.load_from_disk(str(world / "sae_1")).eval()
-    ids = torch.from_numpy(np.load(uninterrupted.heldout).astype(np.int64))
-    special = (ids == 0) | (ids == 1) | (ids == 2)
-
-    def splice(_module, _args, output):
-        return torch.where(special[..., None], output, sae(output))
-
-    model.get_base_model().model.layers[1].register_forward_hook(splice)
-    with torch.no_grad():
-        logits = model(input_ids=ids).logits
-    ce = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    assert ce[~special[:, :-1].flatten()].mean().item() == pytest.approx(values(uninterrupted)["ce_adapted_sae"], abs=1e-5)
+    """The README's script, in a process of its own: plain peft, transformers and sae-lens give ce_adapted_sae to 1e-5."""
+    readme = (ROOT / "README.md").read_text()
+    script = readme.split("```python\n")[1].split("```")[0]
+    assert "lorasae import" not in script and "import lorasae" not in script
+    folders = [str(uninterrupted.folder), str(world / "model"), str(world / "sae_1")]
+    out = subprocess.run([sys.executable, "-c", script, *folders], cwd=world, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert float(out.stdout) == pytest.approx(values(uninterrupted)["ce_adapted_sae"], abs=1e-5)
 
 
 def test_the_same_settings_give_the_same_bits(world, uninterrupted, tmp_path):
@@ -235,8 +224,6 @@ def test_an_sae_that_does_not_fit_the_stream_is_refused_before_training(world, t
     """Right size, wrong place: its stated variance explained cannot be met."""
     folder = tmp_path / "sae"
     write_lossy_sae(folder, 1)
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(folder / "sae_weights.safetensors")
     save_file({**weights, "W_dec": -weights["W_dec"]}, folder / "sae_weights.safetensors")
     run = RunStore(tmp_path).create(tiny_run(world, saes=[{"release": str(folder)}]))
