@@ -37,11 +37,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write durably and atomically, then let go of all but the newest two."""
     final = folder / f"step-{checkpoint.step:08d}"
     beside = final.with_name(final.name + ".tmp")
-    shutil.rmtree(beside, ignore_errors=True)
+    for unfinished in folder.glob("*.tmp"):
+        shutil.rmtree(unfinished)
     beside.mkdir(parents=True)
     tensors = (checkpoint.adapter, checkpoint.optimizer, checkpoint.random)
     state = json.dumps({"step": checkpoint.step, **checkpoint.state}).encode()
-    files = dict(zip(_FILES, (*map(safetensors.torch.save, tensors), state), strict=True))
+    files: dict[str, bytes] = dict(zip(_FILES, (*map(safetensors.torch.save, tensors), state), strict=True))
     for name, content in files.items():
         write_durably(beside / name, content)
     write_json(beside / "manifest.json", _seals(files))

@@ -1,4 +1,4 @@
-"""`python -m lorasae adapt|eval|inspect|sweep|demo`: the same services as the pages, from a terminal."""
+"""`python -m lorasae adapt|eval|inspect|sweep|demo`: the commands, each a few lines over the services."""
 
 import argparse
 import sys
@@ -29,6 +29,7 @@ _FLAGS = (
     ("lr", "train.learning_rate", "peak learning rate"),
     ("seed", "seed", "seed of adapter, data order and dropout"),
 )
+_READ_AS_YAML = {"rank", "alpha", "layers", "modules", "context", "tokens", "lr", "seed"}  # the others are words as they stand
 _DEMO_TEXT = 'Late one morning in winter, Anna was sad. Her red kite was gone. "Have you seen my kite?" asked Anna.'
 
 
@@ -45,14 +46,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stopped:
         print(f"\n{stopped}", file=sys.stderr)
         return 130
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
 def adapt_command(options: argparse.Namespace) -> None:
     """Start a run, or take one up, and print what it reached."""
     store = RunStore(home())
-    run = store.open(options.resume) if options.resume else store.create(config_from(options))
-    _adapt_and_show(run)
+    if not options.resume:
+        _adapt_and_show(store.create(config_from(options)))
+        return
+    if config_from(options) != RunConfig():
+        raise LabError("A run was to go on with other settings", "A run keeps its settings", "Give --resume alone, or start a new run")
+    _adapt_and_show(store.open(options.resume))
 
 
 def eval_command(options: argparse.Namespace) -> None:
@@ -68,23 +75,34 @@ def eval_command(options: argparse.Namespace) -> None:
 
 def inspect_command(options: argparse.Namespace) -> None:
     """Features and tokens of a text, side by side."""
-    _compare_and_show(RunStore(home()).open(options.run), options.text, options.features, tuple(map(sae_ref, options.also)))
+    if options.features < 1:
+        raise LabError(f"{options.features} features were asked for", "At least one is shown", "Give --features 1 or more")
+    run = RunStore(home()).open(options.run)
+    _compare_and_show(run, options.text, options.features, tuple(map(sae_ref, options.also)), options.proceed)
 
 
 def sweep_command(options: argparse.Namespace) -> None:
     """One run per SAE and rank, and the table of what each closed."""
-    from lorasae.terminal import sweep_table
+    from lorasae.terminal import sweep_table, value_with_error
 
-    store, rows = RunStore(home()), {}
-    for names in options.sae or [[]]:
-        base = config_from(argparse.Namespace(**{**vars(options), "sae": [names] if names else None, "rank": None}))
-        cells = rows.setdefault(", ".join(map(str, base.saes)), {})
-        for rank in options.rank:
-            adapter = {"rank": rank, "alpha": base.adapter.alpha / base.adapter.rank * rank}  # the same scale at every rank
-            config = run_config(overlay(base.model_dump(mode="json"), {"adapter": adapter}))
-            closed = _adapt_and_show(store.create(config))["results"]["gap_closed"]
-            cells[rank] = f"{100 * closed['value']:.1f} ± {100 * closed['standard_error']:.1f} %"
-    print(f"\n{sweep_table(rows, options.rank)}")
+    bases = [config_from(argparse.Namespace(**{**vars(options), "sae": each, "rank": None})) for each in _one_by_one(options.sae)]
+    configs = [(", ".join(map(str, base.saes)), rank, _at_rank(base, rank)) for base in bases for rank in options.rank]
+    rows: dict[str, dict[int, str]] = {name: {} for name, _, _ in configs}
+    try:
+        for name, rank, config in configs:
+            rows[name][rank] = value_with_error(_adapt_and_show(RunStore(home()).create(config))["results"], "gap_closed")
+    finally:
+        print(f"\n{sweep_table(rows, options.rank)}")
+
+
+def _one_by_one(saes: list[list[str]] | None) -> list[list[list[str]] | None]:
+    return [[names] for names in saes] if saes else [None]
+
+
+def _at_rank(base: RunConfig, rank: int) -> RunConfig:
+    """The same settings at another rank, with the scale alpha / rank kept."""
+    adapter = {"rank": rank, "alpha": base.adapter.alpha / base.adapter.rank * rank}
+    return run_config(overlay(base.model_dump(mode="json"), {"adapter": adapter}))
 
 
 def demo_command(options: argparse.Namespace) -> None:
@@ -107,18 +125,33 @@ def config_from(options: argparse.Namespace) -> RunConfig:
         values = overlay(values, {"saes": [sae_ref(names).model_dump() for names in options.sae]})
     for flag, setting, _ in _FLAGS:
         if getattr(options, flag, None) is not None:
-            values = overlay(values, _nested(setting, yaml.safe_load(str(getattr(options, flag)))))
+            text = str(getattr(options, flag))
+            values = overlay(values, _nested(setting, _yaml_value(f"--{flag} {text}", text) if flag in _READ_AS_YAML else text))
     for assignment in options.set or ():
         setting, equals, value = assignment.partition("=")
         if not equals:
             raise LabError(f"--set {assignment} was given", "It has no =", "Write it as --set train.weight_decay=0.01")
-        values = overlay(values, _nested(setting, yaml.safe_load(value)))
+        values = overlay(values, _nested(setting, _yaml_value(f"--set {assignment}", value)))
     return run_config(values, options.preset)
 
 
 def sae_ref(names: Sequence[str]) -> SAERef:
     """`RELEASE SAE_ID`, or a local folder alone."""
+    if len(names) > 2:
+        asked = f"The SAE {' '.join(names)} was asked for"
+        raise LabError(
+            asked, "It has more than two parts", "Give a release and an id; write a settings file or run before --sae and --also"
+        )
     return SAERef(release=names[0], sae_id=names[1] if len(names) > 1 else "")
+
+
+def _yaml_value(asked: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise LabError(
+            f"{asked} was given", f"{text!r} is not a value in YAML", "Write a number, a word, or a list such as [3, 4]"
+        ) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -126,10 +159,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise LabError(f"The settings in {path} were asked for", "There is no such file", "Check the path") from None
+    except OSError as error:
+        raise LabError(f"The settings in {path} were asked for", f"It cannot be read: {error.strerror}", "Give a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LabError(
-            f"The settings in {path} were asked for", f"It is not YAML: {str(error).splitlines()[0]}", "Correct the file"
-        ) from None
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise LabError(f"The settings in {path} were asked for", f"It is not YAML{where}", "Correct the file") from None
     if not isinstance(values, dict):
         raise LabError(f"The settings in {path} were asked for", "It holds no settings", "Write them as `section:` and `name: value`")
     return values
@@ -145,16 +180,27 @@ def _adapt_and_show(run: Run) -> dict[str, Any]:
     from lorasae.recipe import adapt
     from lorasae.terminal import ProgressBar, result_table
 
-    result = adapt(run, ProgressBar())
-    print(f"\n{result_table(result['results'])}\n\nrun: {run.folder}", flush=True)
+    print(f"run: {run.folder}", file=sys.stderr, flush=True)
+    bar = ProgressBar()
+    try:
+        result = adapt(run, bar)
+    finally:
+        bar.close()
+    heldout = result["heldout"]
+    measured = f"Measured on {heldout['n_tokens']:,} scored tokens of {heldout['n_sequences']} held-out sequences; ± one standard error."
+    print(f"\n{result_table(result['results'])}\n\n{measured}\nrun: {run.folder}", flush=True)
     return result
 
 
-def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...]) -> None:
+def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...], n_proceed: int = 0) -> None:
     from lorasae.inspection import Inspector
     from lorasae.terminal import comparison_table
 
-    print(comparison_table(Inspector(run).compare(text, n_features, also)))
+    inspector = Inspector(run)
+    print(comparison_table(inspector.compare(text, n_features, also)))
+    if n_proceed:
+        for name, sample in inspector.samples(text, n_proceed).items():
+            print(f"\n{name} model, SAE off, goes on: {sample}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -177,6 +223,7 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("run", help="id or folder of the run")
     inspect.add_argument("--text", default=_DEMO_TEXT, help="the text")
     inspect.add_argument("--features", type=int, default=8, help="features shown per SAE")
+    inspect.add_argument("--continue", dest="proceed", type=int, default=0, metavar="N", help="let both models go on for N tokens")
     inspect.add_argument(
         "--also", nargs="+", action="append", default=[], metavar=("RELEASE", "SAE_ID"), help="a further SAE to look through"
     )

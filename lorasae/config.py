@@ -49,9 +49,9 @@ class ModelConfig(Settings):
 class AdapterConfig(Settings):
     """Shape and place of the LoRA adapter. Its scale is alpha / rank."""
 
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32.0, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     placement: Literal["after", "all"] = "after"  # after: only layers above the lowest SAE, so its features cannot change
     layers: Annotated[tuple[int, ...], BeforeValidator(_listed)] = ()  # named layers; when given they replace `placement`
     # Groups (attention, mlp) or single projections, e.g. q_proj.
@@ -65,30 +65,32 @@ class DataConfig(Settings):
     config_name: str | None = None  # configuration of a Hub dataset
     split: str = "train"
     column: str = "text"
-    context_length: int = Field(128, ge=8)
-    heldout_tokens: int = Field(24_576, ge=16)  # measured before and after; every eighth of it (at least one sequence) during training
+    context_length: int = Field(default=128, ge=8)
+    heldout_tokens: int = Field(
+        default=24_576, ge=16
+    )  # measured before and after; every eighth of it (at least one sequence) during training
 
 
 class TrainConfig(Settings):
     """The optimisation. One step sees tokens_per_step tokens, cut into micro-batches of micro_batch_size sequences."""
 
-    tokens: int = Field(147_456, ge=1)
-    tokens_per_step: int = Field(1024, ge=1)
-    micro_batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(4e-3, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up; cosine and linear end at zero
-    warmup_fraction: float = Field(0.05, ge=0, le=1)
-    weight_decay: float = Field(0.0, ge=0)
-    gradient_clip: float | None = Field(1.0, gt=0)
+    tokens: int = Field(default=147_456, ge=1)
+    tokens_per_step: int = Field(default=1024, ge=1)
+    micro_batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=4e-3, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up; cosine and linear fall towards zero
+    warmup_fraction: float = Field(default=0.05, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip: float | None = Field(default=1.0, gt=0)
     kl_reduction: Literal["mean", "sum"] = "mean"  # sum over positions, mean over sequences: the authors' "batchmean"
 
 
 class WatchConfig(Settings):
     """How often a run measures itself and how often it can be taken up again."""
 
-    evaluations: int = Field(4, ge=0)  # during training, evenly spaced, on a part of the held-out text
-    checkpoint_every_s: float = Field(30.0, ge=0)
-    checkpoint_every_steps: int | None = Field(50, ge=1)  # whichever comes first; None: by time alone
+    evaluations: int = Field(default=4, ge=0)  # during training, evenly spaced, on a part of the held-out text
+    checkpoint_every_s: float = Field(default=30.0, ge=0)
+    checkpoint_every_steps: int | None = Field(default=50, ge=1)  # whichever comes first; None: by time alone
 
 
 class SpecialTokensConfig(Settings):
@@ -111,14 +113,14 @@ class RunConfig(Settings):
 
     name: str = ""
     model: ModelConfig = ModelConfig()
-    saes: tuple[SAERef, ...] = Field((SAERef(),), min_length=1)
+    saes: tuple[SAERef, ...] = Field(default=(SAERef(),), min_length=1)
     adapter: AdapterConfig = AdapterConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     watch: WatchConfig = WatchConfig()
     special_tokens: SpecialTokensConfig = SpecialTokensConfig()
     trust_measured: bool = False  # go on with an SAE whose measured L0 or variance explained is not what its publisher states
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _steps_divide_into_micro_batches(self) -> "RunConfig":

@@ -7,7 +7,7 @@ Whether a document is held out depends on its text alone, so that copies of it n
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,31 +42,31 @@ class Corpus:
         return digest.hexdigest()
 
 
-def prepare(config: DataConfig, tokenizer: Any, train_tokens: int, on_tokens: Callable[[int], None] = lambda n: None) -> Corpus:
+def prepare(config: DataConfig, tokenizer: Any, train_tokens: int) -> Corpus:
     """Read, tokenise and pack as much of the source as the run needs.
 
     Args:
         config: The source and the context length.
         tokenizer: A fast tokenizer of the model.
         train_tokens: Training tokens wanted; a smaller source is gone through several times.
-        on_tokens: Told the number of tokens packed so far.
 
     Raises:
         LabError: For a source that is missing, empty, binary, or too short to fill one chunk on each side.
     """
-    heldout = _side(config, tokenizer, True, max(1, config.heldout_tokens // config.context_length), on_tokens)
-    train = _side(config, tokenizer, False, -(-train_tokens // config.context_length), on_tokens)
-    return Corpus(train, heldout)
+    train = _side(config, tokenizer, False, -(-train_tokens // config.context_length))
+    return Corpus(train, heldout_chunks(config, tokenizer))
 
 
-def _side(config: DataConfig, tokenizer: Any, heldout: bool, n_chunks: int, on_tokens: Callable[[int], None]) -> Chunks:
+def heldout_chunks(config: DataConfig, tokenizer: Any) -> Chunks:
+    """The held-out side alone, as in `prepare`."""
+    return _side(config, tokenizer, True, max(1, config.heldout_tokens // config.context_length))
+
+
+def _side(config: DataConfig, tokenizer: Any, heldout: bool, n_chunks: int) -> Chunks:
     """The first `n_chunks` chunks of one side. Each side reads the source from its start: reading is cheap, tokenising is done once."""
     texts = (text for text in documents(config) if is_heldout(text) == heldout)
     packed = pack(_tokenised(texts, tokenizer), config.context_length, tokenizer.bos_token_id, tokenizer.eos_token_id)
-    chunks = []
-    for chunk in islice(packed, n_chunks):
-        chunks.append(chunk)
-        on_tokens(len(chunks) * config.context_length)
+    chunks = list(islice(packed, n_chunks))
     if not chunks:
         raise LabError(
             f"Text was read from {config.source}",
@@ -112,7 +112,8 @@ def documents(config: DataConfig) -> Iterator[str]:
         found = _file_documents(source, config.column)
     else:
         found = _dataset_documents(config)
-    return (text for text in found if text.strip())
+    whole = (text.encode("utf-8", "replace").decode() for text in found if text)  # a lone surrogate is no text
+    return (text for text in whole if text.strip())
 
 
 def _pocket_documents() -> Iterator[str]:
@@ -138,7 +139,7 @@ def _file_documents(path: Path, column: str) -> Iterator[str]:
         with path.open(encoding="utf-8") as lines:
             yield from _jsonl_documents(lines, column, asked) if path.suffix == ".jsonl" else _text_documents(lines, asked)
     except UnicodeDecodeError as error:
-        raise LabError(asked, f"It is not UTF-8 text (byte {error.start} cannot be read)", "Give plain text, saved as UTF-8") from None
+        raise LabError(asked, f"It is not UTF-8 text ({error.reason})", "Give plain text, saved as UTF-8") from None
 
 
 def _text_documents(lines: Iterable[str], asked: str) -> Iterator[str]:

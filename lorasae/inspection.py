@@ -15,7 +15,7 @@ from lorasae.core.evaluate import ALL, Condition, Measurement, measure
 from lorasae.core.features import TextActivity, most_active_features, most_changed_features, text_activity
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.sae import FrozenSAE
-from lorasae.data import Chunks, micro_batches, prepare
+from lorasae.data import Chunks, heldout_chunks, micro_batches
 from lorasae.errors import LabError
 from lorasae.loading import check_pair, load, load_sae
 from lorasae.runs import Run
@@ -31,6 +31,7 @@ class TokenRow:
     token: str
     kl_before: float  # KL(original || original + SAE) of the prediction made at this token
     kl_after: float  # KL(original || adapted + SAE)
+    scored: bool  # whether the run's special-token policy counts the prediction made here
     next_original: str
     next_original_sae: str
     next_adapted_sae: str
@@ -38,7 +39,7 @@ class TokenRow:
 
 @dataclass(frozen=True)
 class FeatureRow:
-    """One feature on a text: its largest activation under each condition and the token it fires on most."""
+    """One feature on a text: the token it fires on most under any condition, and its activation there under each."""
 
     hook_point: str
     feature: int
@@ -73,8 +74,8 @@ class Inspector:
 
     def measure(self, data: DataConfig | None = None) -> Measurement:
         """All conditions, on the run's own held-out text or on the held-out side of another source."""
-        chunks = self._heldout() if data is None else prepare(data, self.loaded.tokenizer, data.context_length).heldout
-        batches = micro_batches(chunks, self.run.config.train.micro_batch_size, self.loaded.device)
+        chunks = self._heldout() if data is None else heldout_chunks(data, self.loaded.tokenizer)
+        batches = micro_batches(chunks, self.run.config.micro_batch_size, self.loaded.device)
         return measure(self.model, batches, self.loaded.saes, self.loaded.special_tokens, ALL)
 
     def compare(self, text: str, n_features: int = 8, also: tuple[SAERef, ...] = ()) -> Comparison:
@@ -86,13 +87,17 @@ class Inspector:
             also: Further SAEs of the same model to read the stream with; they are observed, not spliced in.
         """
         ids = self._encode(text)
-        observed = dict(self.loaded.saes) | dict(map(self._open_sae, also))
+        observed = dict(self.loaded.saes)
+        for hook_point, sae in map(self._open_sae, also):
+            if hook_point in observed:
+                raise LabError(f"A further SAE at {hook_point} was asked for", "One is observed there already", "Give SAEs at other places")
+            observed[hook_point] = sae
         activity: dict[Condition, TextActivity] = {
             name: text_activity(self.model, ids, name, self.loaded.saes, observed, self.loaded.special_tokens) for name in COMPARED
         }
         tokens = [self._show(token) for token in ids[0]]
         features = [row for hook_point in sorted(observed) for row in _feature_rows(hook_point, activity, tokens, n_features)]
-        return Comparison(self._token_rows(tokens, activity), features, self._notes())
+        return Comparison(self._token_rows(ids, tokens, activity), features, self._notes())
 
     def samples(self, prompt: str, n_tokens: int) -> dict[str, str]:
         """Greedy continuations of a prompt by the original and by the adapted model, without the SAE."""
@@ -106,6 +111,9 @@ class Inspector:
         return {name: decode(out[0], skip_special_tokens=True) for name, out in (("original", original), ("adapted", adapted))}
 
     def _heldout(self) -> Chunks:
+        if not self.run.heldout.exists():
+            asked = f"The held-out text of the run {self.run.run_id} was asked for"
+            raise LabError(asked, f"It is not in {self.run.folder}", "Measure on another text: --data FILE")
         return np.load(self.run.heldout, allow_pickle=False)
 
     def _encode(self, text: str) -> Tensor:
@@ -123,10 +131,11 @@ class Inspector:
     def _show(self, token: Tensor) -> str:
         return self.loaded.tokenizer.decode([int(token)])
 
-    def _token_rows(self, tokens: list[str], activity: dict[Condition, TextActivity]) -> list[TokenRow]:
+    def _token_rows(self, ids: Tensor, tokens: list[str], activity: dict[Condition, TextActivity]) -> list[TokenRow]:
+        scored = self.loaded.special_tokens.scored_positions(ids)[0].tolist()
         likeliest = {name: [self._show(token) for token in activity[name].logits.argmax(dim=-1)] for name in COMPARED}
         return [
-            TokenRow(token, before.item(), after.item(), *(likeliest[name][position] for name in COMPARED))
+            TokenRow(token, before.item(), after.item(), scored[position], *(likeliest[name][position] for name in COMPARED))
             for position, (token, before, after) in enumerate(
                 zip(tokens, activity["original_sae"].kl, activity["adapted_sae"].kl, strict=True)
             )

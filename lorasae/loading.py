@@ -52,12 +52,21 @@ def load(config: RunConfig) -> Loaded:
     architecture = load_architecture(config.model)
     bare = skeleton(config.model, architecture)
     placed = check_pairs(cards, config.model.model, bare)
+    check_context(config.data.context_length, architecture)
     tokenizer = load_tokenizer(config.model, commit(architecture))
     saes = {hook_point: load_sae(card, device)[1] for hook_point, card in placed.items()}
     for hook_point, sae in saes.items():
         check_size(str(placed[hook_point].ref), hook_point, sae.d_in, bare)
     model = load_model(config.model, architecture)
     return Loaded(model, tokenizer, saes, placed, special_tokens(config.special_tokens, tokenizer), device, commit(architecture))
+
+
+def check_context(context_length: int, architecture: Any) -> None:
+    """Refuse sequences longer than the model knows positions for: past them its numbers mean nothing."""
+    known = getattr(architecture.get_text_config(), "max_position_embeddings", None)
+    if known is not None and context_length > known:
+        asked = f"Sequences of {context_length} tokens were asked for"
+        raise LabError(asked, f"The model knows positions up to {known}", f"Set data.context_length to at most {known}")
 
 
 def load_sae(card: SAECard, device: torch.device) -> tuple[HookPoint, FrozenSAE]:

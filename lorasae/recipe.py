@@ -17,6 +17,7 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def adapt(run: Run, listener: Listener | None = None) -> dict[str, Any]:
     if run.status.state == "succeeded":
         return run.result
     report = Report(run, listener or Nobody(), run.config.n_steps)
-    with stop_requests() as stop, ending_told(run, report):
+    with run.claimed(), stop_requests() as stop, ending_told(run, report):
         return _adapt(run, report, stop)
 
 
@@ -80,13 +81,13 @@ def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
     run.forget_metrics_after(first if checkpoint else -1)
     if not checkpoint:
         report.phase("measuring", "what the SAE costs before training")
-        before = measure_heldout(bench, BEFORE, len(bench.corpus.heldout))
+        before = measure_heldout(bench, BEFORE, len(bench.corpus.heldout), stop)
         for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
             check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
         report.row({"step": 0, **_values(before)})
     train(bench, first, checkpoint.state["train_s"] if checkpoint else 0.0, report, stop)
     report.phase("evaluating", "all conditions on the held-out text")
-    after = measure_heldout(bench, ALL, len(bench.corpus.heldout))
+    after = measure_heldout(bench, ALL, len(bench.corpus.heldout), stop)
     report.phase("saving", "adapter and result")
     return save(bench, after)
 
@@ -95,7 +96,9 @@ def set_up(run: Run, report: Report) -> Workbench:
     """Everything in memory and checked, the adapter fresh, the held-out text on disk."""
     config = run.config
     torch.manual_seed(config.seed)
-    report.phase("loading", f"{config.model.model} and {len(config.saes)} SAE(s)")
+    where = f"layers {list(config.adapter.layers)}" if config.adapter.layers else f"placement {config.adapter.placement}"
+    adapter = f"adapter of rank {config.adapter.rank}, {where}"
+    report.phase("loading", f"{config.model.model}; SAE {', '.join(map(str, config.saes))}; {adapter}")
     loaded = load(config)
     model = attach_adapter(loaded, config.adapter)
     report.phase("reading", f"text from {config.data.source}")
@@ -132,7 +135,8 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
         learning_rate, outcome = take_step(bench, step)
         train_s += time.monotonic() - started
         if not outcome.finite:
-            write_checkpoint(bench.run.checkpoints, snapshot(bench, step, train_s))
+            if not (bench.run.checkpoints / f"step-{step:08d}").exists():  # whose random state is that of before this step
+                write_checkpoint(bench.run.checkpoints, snapshot(bench, step, train_s))
             raise LabError(
                 f"Step {step} of the run {bench.run.run_id} was taken",
                 f"Its loss or gradient is not a finite number (KL {outcome.kl}, learning rate {learning_rate:.2g})",
@@ -158,7 +162,7 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
             write_checkpoint(bench.run.checkpoints, snapshot(bench, done, train_s))
             saved_at = time.monotonic()
         if stop.requested:
-            raise Stopped(f"Stopped after step {done} of {n_steps}; everything so far is kept")
+            raise Stopped(f"Stopped after step {done} of {n_steps}; everything so far is kept. {going_on(bench.run)}")
 
 
 def take_step(bench: Workbench, step: int) -> tuple[float, StepOutcome]:
@@ -179,10 +183,21 @@ def take_step(bench: Workbench, step: int) -> tuple[float, StepOutcome]:
     return learning_rate, outcome
 
 
-def measure_heldout(bench: Workbench, conditions: tuple[Any, ...], n_chunks: int) -> Measurement:
-    """Measure conditions on the first `n_chunks` held-out chunks."""
-    batches = micro_batches(bench.corpus.heldout[:n_chunks], bench.config.micro_batch_size, bench.loaded.device)
-    return measure(bench.model, batches, bench.loaded.saes, bench.loaded.special_tokens, conditions)
+def measure_heldout(bench: Workbench, conditions: tuple[Any, ...], n_chunks: int, stop: StopRequest | None = None) -> Measurement:
+    """Measure conditions on the first `n_chunks` held-out chunks; a stop is heeded between batches."""
+
+    def batches() -> Iterator[torch.Tensor]:
+        for batch in micro_batches(bench.corpus.heldout[:n_chunks], bench.config.micro_batch_size, bench.loaded.device):
+            if stop and stop.requested:
+                raise Stopped(f"Stopped while measuring; everything so far is kept. {going_on(bench.run)}")
+            yield batch
+
+    return measure(bench.model, batches(), bench.loaded.saes, bench.loaded.special_tokens, conditions)
+
+
+def going_on(run: Run) -> str:
+    """How to take the run up again."""
+    return f"Go on with: python -m lorasae adapt --resume {run.folder}"
 
 
 def snapshot(bench: Workbench, step: int, train_s: float) -> Checkpoint:
@@ -201,8 +216,14 @@ def take_up(bench: Workbench, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's state back.
 
     Raises:
-        LabError: If the text is no longer the text the run was trained on.
+        LabError: If it is another run's, or the text is no longer the text the run was trained on.
     """
+    if checkpoint.state["run_id"] != bench.run.run_id:
+        raise LabError(
+            f"The run {bench.run.run_id} was to go on from step {checkpoint.step}",
+            f"That checkpoint belongs to the run {checkpoint.state['run_id']}",
+            "Take it out of the folder",
+        )
     if checkpoint.state["corpus"] != bench.corpus.fingerprint:
         raise LabError(
             f"The run {bench.run.run_id} was to go on from step {checkpoint.step}",

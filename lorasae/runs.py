@@ -9,12 +9,14 @@ adapter/         the adapter in PEFT format
 lorasae.json     the result: everything needed to use, verify and reproduce the adapter
 """
 
+import fcntl
 import json
 import os
 import platform
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,11 +47,11 @@ class Run:
     """One run folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.checkpoints = folder / "checkpoints"
-        self.adapter = folder / "adapter"
-        self.heldout = folder / "heldout.npy"
-        self._metrics = folder / "metrics.jsonl"
+        self.folder = folder.resolve()
+        self.checkpoints = self.folder / "checkpoints"
+        self.adapter = self.folder / "adapter"
+        self.heldout = self.folder / "heldout.npy"
+        self._metrics = self.folder / "metrics.jsonl"
 
     @property
     def run_id(self) -> str:
@@ -66,7 +68,28 @@ class Run:
 
     @property
     def status(self) -> Status:
-        return Status(**_known_fields(self._read("status.json"))) if (self.folder / "status.json").exists() else Status()
+        """What the run is doing; a run whose process is gone without a word is interrupted."""
+        if not (self.folder / "status.json").exists():
+            return Status()
+        status = Status(**_known_fields(self._read("status.json")))
+        if status.state == "running" and not _is_alive(status.pid):
+            return replace(status, state="interrupted", message="Its process ended without a word", pid=None)
+        return status
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """One process at a time works on a run; the claim ends with the process, however it ends.
+
+        Raises:
+            LabError: If another process has it.
+        """
+        with (self.folder / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = f"Another process is at work on it (pid {self.status.pid})"
+                raise LabError(f"The run {self.folder} was to go on", found, "Wait for it, or stop it first") from None
+            yield
 
     @property
     def result(self) -> dict[str, Any]:
@@ -91,12 +114,14 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """All rows, oldest first. A last row cut off by a crash is left out."""
+        """All rows, oldest first. A row cut off by a crash or damaged since is left out."""
         if self._metrics.exists():
             with self._metrics.open(encoding="utf-8") as lines:
                 for line in lines:
-                    if line.endswith("\n"):
+                    try:
                         yield json.loads(line)
+                    except json.JSONDecodeError:
+                        continue
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the rows that a resumed run will write again, and a torn last row."""
@@ -110,9 +135,9 @@ class Run:
         except FileNotFoundError:
             raise LabError(f"The run {self.folder} was asked for", f"It has no {name}", "Give the folder of a run") from None
         except (json.JSONDecodeError, UnicodeDecodeError):
-            raise LabError(
-                f"The run {self.folder} was asked for", f"Its {name} is damaged", "Start the run again from its settings"
-            ) from None
+            content = None
+        if not isinstance(content, dict) or (name == "config.json" and "config" not in content):
+            raise LabError(f"The run {self.folder} was asked for", f"Its {name} is damaged", "Start the run again from its settings")
         if content.get("format", FORMAT) > FORMAT:
             raise LabError(
                 f"The run {self.folder} was asked for",
@@ -132,7 +157,11 @@ class RunStore:
         """A new run folder, named by time and chance."""
         run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         folder = self.root / run_id
-        folder.mkdir(parents=True)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            remedy = "Set LORASAE_HOME to a folder that can be written"
+            raise LabError(f"A run was to be kept in {folder}", f"The folder cannot be made: {error.strerror}", remedy) from None
         described = {"format": FORMAT, "run_id": run_id, "created": now(), "config": config.model_dump(mode="json"), "versions": versions()}
         write_json(folder / "config.json", described)
         run = Run(folder)
@@ -142,9 +171,9 @@ class RunStore:
     def open(self, name: str) -> Run:
         """A run by its id or by its folder."""
         folder = Path(name) if Path(name).is_dir() else self.root / name
-        if not folder.is_dir():
-            known = sorted(path.name for path in self.root.glob("*/"))[-3:]
-            raise LabError(f"The run {name} was asked for", "There is no such folder", f"The latest runs are: {', '.join(known) or 'none'}")
+        if not (folder / "config.json").exists():
+            known = sorted(path.parent.name for path in self.root.glob("*/checkpoints"))[-3:]
+            raise LabError(f"The run {name} was asked for", "There is no such run", f"The latest runs are: {', '.join(known) or 'none'}")
         return Run(folder)
 
 
@@ -187,6 +216,18 @@ def write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _is_alive(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _known_fields(content: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, Protocol
@@ -80,6 +80,8 @@ def ending_told(run: Run, report: Report) -> Iterator[None]:
         if not _is_disk_full(error):
             report.ended("failed", f"{type(error).__name__}: {error}")
             raise
+        with suppress(OSError):
+            report.ended("interrupted", "The disk is full")
         raise LabError(
             f"The run {run.run_id} had to be written to {run.folder}",
             "The disk is full; every finished checkpoint is kept",

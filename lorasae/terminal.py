@@ -19,7 +19,7 @@ class ProgressBar:
         self.bar: tqdm[Any] | None = None
 
     def phase(self, name: str, message: str) -> None:
-        self._close()
+        self.close()
         print(f"{name}: {message}", file=sys.stderr, flush=True)
 
     def row(self, row: dict[str, Any], n_steps: int) -> None:
@@ -28,13 +28,14 @@ class ProgressBar:
         if self.bar is None:
             pause = 0.2 if sys.stderr.isatty() else 5.0
             self.bar = tqdm(total=n_steps, initial=row["step"] - 1, unit="step", mininterval=pause, dynamic_ncols=True)
-        gap = "" if row.get("gap_closed") is None else f"gap closed {METRICS['gap_closed'].show(row['gap_closed'])}"
         self.bar.set_postfix_str(f"KL {row['kl_train']:.4f}, {row['tokens_per_s']:,.0f} tokens/s", refresh=False)
         self.bar.update(1)
-        if gap:
-            tqdm.write(f"  step {row['step']}: {gap}, KL {row['kl_adapted_sae']:.4f}", file=sys.stderr)
+        if row.get("gap_closed") is not None:
+            closed = METRICS["gap_closed"].show(row["gap_closed"])
+            tqdm.write(f"  step {row['step']}: gap closed {closed} on an eighth of the held-out text", file=sys.stderr)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the bar's line."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
@@ -46,17 +47,18 @@ def result_table(results: dict[str, dict[str, float | None]]) -> str:
     for name in _CONDITIONS:
         if f"ce_{name}" in results:
             label = METRICS[f"ce_{name}"].label.removeprefix("CE, ")
-            lines.append(f"{label:<22}{_value(results, f'ce_{name}'):>20}{_value(results, f'kl_{name}'):>20}")
+            lines.append(f"{label:<22}{value_with_error(results, f'ce_{name}'):>20}{value_with_error(results, f'kl_{name}'):>20}")
     lines.append("")
     for key in _SUMMARY:
         if key in results:
             metric = METRICS[key]
             unit = "" if metric.unit == "fraction" else f" {metric.unit}"
-            lines.append(f"{metric.label:<22}{_value(results, key):>20}{unit}   {metric.formula}")
+            lines.append(f"{metric.label:<22}{value_with_error(results, key):>20}{unit}   {metric.formula}")
     return "\n".join(lines)
 
 
-def _value(results: dict[str, dict[str, float | None]], key: str) -> str:
+def value_with_error(results: dict[str, dict[str, float | None]], key: str) -> str:
+    """A metric as printed: its value ± its standard error, or why there is none."""
     if key not in results:
         return "–"
     value, error = results[key]["value"], results[key]["standard_error"]
@@ -75,7 +77,8 @@ def comparison_table(comparison: Comparison) -> str:
     for row in comparison.tokens:
         guesses = f"{row.next_original!r} | {row.next_original_sae!r} | {row.next_adapted_sae!r}"
         lines.append(f"{row.token!r:<14}{row.kl_before:>10.3f}{row.kl_after:>10.3f}   {guesses}")
-    before, after = (sum(getattr(row, name) for row in comparison.tokens) / len(comparison.tokens) for name in ("kl_before", "kl_after"))
+    scored = [row for row in comparison.tokens if row.scored]
+    before, after = (sum(getattr(row, name) for row in scored) / max(1, len(scored)) for name in ("kl_before", "kl_after"))
     lines.append(f"{'mean':<14}{before:>10.3f}{after:>10.3f}   KL to the original model: what the SAE did here, and what is left of it")
     return "\n".join(lines)
 

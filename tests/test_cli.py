@@ -56,7 +56,12 @@ def test_adapt_ends_with_the_table_and_eval_and_inspect_agree_with_it(settings, 
     seen = capsys.readouterr().out
     assert "features there cannot change" in seen and "'w'" in seen and "blocks.1.hook_resid_post #" in seen
 
+    assert main(["inspect", str(run), "--text", "some words.", "--continue", "3"]) == 0
+    assert "adapted model, SAE off, goes on: some words." in capsys.readouterr().out
     assert main(["inspect", str(run), "--text", "some words.", "--also", str(settings.parent / "no_sae")]) == 1
+    assert main(["inspect", str(run), "--features", "0"]) == 1
+    (run / "heldout.npy").unlink()
+    assert main(["eval", run.name]) == 1 and "Measure on another text" in capsys.readouterr().err
 
 
 def test_sweep_prints_a_table_of_ranks(settings, capsys):
@@ -86,6 +91,10 @@ def test_resume_finishes_a_run_that_was_only_created(settings, world, tmp_path, 
         (["--data", "nowhere.txt"], "There is no such file"),
         (["--model", "poket"], "pocket"),
         (["--sae", "pocket-scop", "x"], "pocket-scope"),
+        (["--sae", "a", "b", "c.yaml"], "more than two parts"),
+        (["--layers", "[3"], "not a value in YAML"),
+        (["--context", "128", "--set", "train.tokens_per_step=256"], "knows positions up to 64"),
+        (["--resume", "some", "--tokens", "9"], "A run keeps its settings"),
     ],
 )
 def test_bad_input_ends_with_a_sentence_and_no_traceback(settings, capsys, arguments, sentence):
@@ -94,12 +103,23 @@ def test_bad_input_ends_with_a_sentence_and_no_traceback(settings, capsys, argum
     assert sentence in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize(("content", "sentence"), [(None, "no such file"), ("a: [", "not YAML"), ("just words", "holds no settings")])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "no such file"), ("a: [", "not YAML"), ("just words", "holds no settings"), ("a: 1\nb: [", "not YAML at line")],
+)
 def test_a_settings_file_that_cannot_be_used_is_refused(tmp_path, capsys, content, sentence):
     path = tmp_path / "config.yaml"
     if content is not None:
         path.write_text(content)
     assert main(["adapt", str(path)]) == 1 and sentence in capsys.readouterr().err
+
+
+def test_a_folder_of_settings_and_a_home_that_cannot_be_are_refused(tmp_path, monkeypatch, capsys):
+    assert main(["adapt", str(tmp_path)]) == 1 and "It cannot be read" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LORASAE_HOME", str(tmp_path / "file"))
+    assert main(["adapt"]) == 1 and "Set LORASAE_HOME" in capsys.readouterr().err
+    assert main(["eval", str(tmp_path)]) == 1 and "There is no such run" in capsys.readouterr().err
 
 
 def test_help_needs_no_torch_and_names_every_command():

@@ -43,6 +43,11 @@ def test_features_above_the_adapter_move(inspector, world):
     assert any(abs(row.original_sae - row.adapted_sae) > 1e-3 for row in moved)
 
 
+def test_two_saes_at_one_place_are_not_mixed_up(inspector, world):
+    with pytest.raises(LabError, match="One is observed there already"):
+        inspector.compare("some words.", also=(SAERef(release=str(world / "sae_1")),))
+
+
 def test_every_token_has_its_kl_before_and_after(inspector):
     comparison = inspector.compare("some words, here.")
     assert "".join(row.token for row in comparison.tokens[1:]) == "some words, here."

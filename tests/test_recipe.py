@@ -17,7 +17,7 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.recipe import adapt
 from lorasae.runs import Run, RunStore
-from lorasae.supervision import Nobody
+from lorasae.supervision import Nobody, Stopped
 from tests.tiny_world import tiny_run, write_lossy_sae
 
 ROOT = Path(__file__).parents[1]
@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bits(world, tmp_path):
         wait_for_step(run, step, process)
         process.kill()
         process.wait()
-        assert run.status.state == "running"
+        assert run.status.state == "interrupted" and "without a word" in run.status.message
     assert start(run).wait() == 0
     assert adapter_bytes(run) == adapter_bytes(finished(tmp_path, config)) and run.status.state == "succeeded"
 
@@ -230,6 +230,34 @@ def test_an_sae_that_does_not_fit_the_stream_is_refused_before_training(world, t
     with pytest.raises(LabError, match="variance"):
         adapt(run)
     assert not run.checkpoints.exists()
+
+
+def test_two_processes_cannot_work_on_one_run(world, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world))
+    with run.claimed(), pytest.raises(LabError, match="Another process is at work on it"):
+        adapt(run)
+    adapt(run)
+    assert run.status.state == "succeeded"
+
+
+def test_a_stop_while_measuring_is_heeded_at_once(world, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world))
+
+    class StopWhenMeasuring(Nobody):
+        def phase(self, name, message):
+            if name == "measuring":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match=r"Stopped while measuring.*--resume"):
+        adapt(run, StopWhenMeasuring())
+    assert run.status.state == "interrupted" and not run.checkpoints.exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(world, uninterrupted, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world))
+    shutil.copytree(uninterrupted.checkpoints, run.checkpoints)
+    with pytest.raises(LabError, match=f"belongs to the run {uninterrupted.run_id}"):
+        adapt(run)
 
 
 def test_a_finished_run_is_not_done_again(uninterrupted):

@@ -1,6 +1,7 @@
 """The run folder: what is written is read again, and what cannot be read is said."""
 
 import json
+import os
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_a_new_run_remembers_its_settings_and_versions(run):
 
 def test_runs_are_found_by_id_and_by_folder_and_a_stranger_is_refused(tmp_path, run):
     store = RunStore(tmp_path)
+    run.checkpoints.mkdir()
     assert store.open(run.run_id).folder == store.open(str(run.folder)).folder == run.folder
     with pytest.raises(LabError, match=f"The latest runs are: {run.run_id}"):
         store.open("yesterday")
@@ -37,7 +39,7 @@ def test_a_run_of_a_newer_version_is_refused_and_left_alone(run):
     assert path.read_text() == newer
 
 
-@pytest.mark.parametrize("content", ["{", "\x00"])
+@pytest.mark.parametrize("content", ["{", "\x00", "[]", "{}"])
 def test_a_damaged_run_is_told(run, content):
     (run.folder / "config.json").write_text(content)
     with pytest.raises(LabError, match="damaged"):
@@ -46,6 +48,8 @@ def test_a_damaged_run_is_told(run, content):
 
 def test_the_status_is_replaced_whole_and_unknown_fields_of_it_are_ignored(run):
     run.write_status(Status(state="running", phase="training", step=3, n_steps=9))
+    assert run.status.state == "interrupted"  # no process is at it
+    run.write_status(Status(state="running", phase="training", step=3, n_steps=9, pid=os.getpid()))
     status = run.status
     assert (status.state, status.step, bool(status.updated)) == ("running", 3, True)
     content = json.loads((run.folder / "status.json").read_text())

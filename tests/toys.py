@@ -35,7 +35,7 @@ ATTENTION_WIDTH = 64  # of all heads together, where the family lets it differ f
 _COMMON: dict[str, Any] = {
     "vocab_size": VOCAB,
     "initializer_range": 0.2,
-    "max_position_embeddings": 64,
+    "max_position_embeddings": 256,
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
@@ -56,7 +56,7 @@ _MODELS: dict[str, Any] = {
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**_GROUPED, use_sliding_window=True, sliding_window=8, max_window_layers=2)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_GROUPED, head_dim=16)),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**_GROUPED, sliding_window=8)),
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=D_IN, n_layer=N_LAYERS, n_head=4, n_positions=64, **_COMMON)),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=D_IN, n_layer=N_LAYERS, n_head=4, n_positions=256, **_COMMON)),
     "gpt_neox": lambda: GPTNeoXForCausalLM(
         GPTNeoXConfig(hidden_size=D_IN, intermediate_size=48, num_hidden_layers=N_LAYERS, num_attention_heads=4, **_COMMON)
     ),

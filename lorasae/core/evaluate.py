@@ -100,7 +100,7 @@ def measure(
         "adapted": {},
         "zero": dict.fromkeys(saes, torch.zeros_like),
     }
-    others = [name for name in conditions if name != "original"]
+    others: list[Condition] = [name for name in conditions if name != "original"]
     ce: dict[str, list[Tensor]] = {name: [] for name in ("original", *others)}
     kl: dict[str, list[Tensor]] = {name: [] for name in others if name != "zero"}
     n_predictions, n_positions = [], []

@@ -134,7 +134,7 @@ def place(model: nn.Module, hook_point: HookPoint) -> tuple[nn.Module, Side]:
             "Choose an SAE of one of these layers",
         )
     block = blocks[hook_point.layer]
-    places = _PLACES[hook_point.site]
+    places: tuple[tuple[str, Side], ...] = _PLACES[hook_point.site]
     if hook_point.site == "attn_out" and hasattr(block, "pre_feedforward_layernorm"):  # Gemma 2 and 3: a norm behind the attention
         places = (("post_attention_layernorm", "output"), *places)
     for path, side in places:
