@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from lorasae.catalog import POCKET_MODEL, is_folder, resolve
 from lorasae.config import RunConfig, SpecialTokensConfig
+from lorasae.core.adapter import fitting_modules, placed_layers
 from lorasae.core.hook_points import HookPoint, parse_hook_point, place, text_config
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
@@ -53,6 +54,8 @@ def load(config: RunConfig) -> Loaded:
     bare = skeleton(config.model, architecture)
     placed = check_pairs(cards, config.model.model, bare)
     check_context(config.data.context_length, architecture)
+    layers = placed_layers(config.adapter.placement, config.adapter.layers, list(placed), text_config(bare).num_hidden_layers)
+    fitting_modules(bare, layers, config.adapter.modules, config.adapter.rank)
     tokenizer = load_tokenizer(config.model, commit(architecture))
     saes = {hook_point: load_sae(card, device)[1] for hook_point, card in placed.items()}
     for hook_point, sae in saes.items():

@@ -28,7 +28,7 @@ from peft import PeftModel
 
 from lorasae.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from lorasae.config import AdapterConfig, RunConfig
-from lorasae.core.adapter import adapter_parameters, adapter_weights, attach, layers_after, load_adapter_weights
+from lorasae.core.adapter import adapter_parameters, adapter_weights, attach, load_adapter_weights, placed_layers
 from lorasae.core.evaluate import ALL, BEFORE, Measurement, measure
 from lorasae.core.hook_points import HookPoint, decoder_blocks
 from lorasae.core.splice import Transform
@@ -120,7 +120,7 @@ def _npy(chunks: Chunks) -> bytes:
 def attach_adapter(loaded: Loaded, config: AdapterConfig) -> PeftModel:
     """The adapter where the config places it."""
     n_layers = len(decoder_blocks(loaded.model))
-    layers = config.layers or (layers_after(list(loaded.saes), n_layers) if config.placement == "after" else tuple(range(n_layers)))
+    layers = placed_layers(config.placement, config.layers, list(loaded.saes), n_layers)
     return attach(loaded.model, layers, config.modules, config.rank, config.alpha, config.dropout)
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lorasae import catalog, language_model
-from lorasae.config import SAERef, SpecialTokensConfig, run_config
+from lorasae.config import AdapterConfig, SAERef, SpecialTokensConfig, run_config
 from lorasae.core.hook_points import HookPoint
 from lorasae.errors import LabError
 from lorasae.loading import check_measured, check_pair, load, may_be_same_model, special_tokens
@@ -114,6 +114,17 @@ def test_a_layer_beyond_the_model_is_refused_before_weights_are_read(world):
     without_weights(world)
     with pytest.raises(LabError, match="The model has 4 layers"):
         load(config(world, "deep"))
+
+
+def test_an_adapter_that_does_not_fit_is_refused_before_weights_are_read(world):
+    without_weights(world)
+    for adapter, said in (
+        ({"rank": 99}, "smaller side of"),
+        ({"layers": (9,)}, "layers, 0 to 3"),
+        ({"modules": ("qproj",)}, "Nearest: q_proj"),
+    ):
+        with pytest.raises(LabError, match=said):
+            load(config(world, "sae").model_copy(update={"adapter": AdapterConfig(**adapter)}))
 
 
 def test_two_saes_at_one_place_are_refused_before_weights_are_read(world):

@@ -69,16 +69,15 @@ def chosen_modules(block: nn.Module, wanted: Sequence[str]) -> list[str]:
     return chosen
 
 
-def attach(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank: int, alpha: float, dropout: float) -> PeftModel:
-    """Wrap `model` with a fresh adapter (B = 0: its output is unchanged) and freeze everything else.
+def placed_layers(placement: str, layers: Sequence[int], hook_points: Sequence[HookPoint], n_layers: int) -> tuple[int, ...]:
+    """The layers that get an adapter: the named ones, else those above the lowest SAE (`after`), else all."""
+    if layers:
+        return tuple(layers)
+    return layers_after(hook_points, n_layers) if placement == "after" else tuple(range(n_layers))
 
-    Args:
-        model: A transformers causal LM.
-        layers: Indices of the decoder blocks that get an adapter.
-        modules: Groups, projections or paths, as in `chosen_modules`.
-        rank: Of every adapter matrix pair.
-        alpha: The adapter's output is scaled by alpha / rank.
-        dropout: On the adapter's input, in training only.
+
+def fitting_modules(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank: int) -> list[str]:
+    """Paths inside a block of the modules that an adapter would get; the model may be a skeleton on the meta device.
 
     Raises:
         LabError: For a layer beyond the model, an unknown module, or a rank larger than a module's smaller side.
@@ -98,12 +97,31 @@ def attach(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank
             raise LabError(
                 f"An adapter of rank {rank} was asked for", f"{path} has a smaller side of {smaller}", f"Choose a rank of at most {smaller}"
             )
+    return paths
+
+
+def attach(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank: int, alpha: float, dropout: float) -> PeftModel:
+    """Wrap `model` with a fresh adapter (B = 0: its output is unchanged) and freeze everything else.
+
+    Args:
+        model: A transformers causal LM.
+        layers: Indices of the decoder blocks that get an adapter.
+        modules: Groups, projections or paths, as in `chosen_modules`.
+        rank: Of every adapter matrix pair.
+        alpha: The adapter's output is scaled by alpha / rank.
+        dropout: On the adapter's input, in training only.
+
+    Raises:
+        LabError: For a layer beyond the model, an unknown module, or a rank larger than a module's smaller side.
+    """
+    paths = fitting_modules(model, layers, modules, rank)
+    block = decoder_blocks(model)[layers[0]]
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT divides by r in floating point
         lora_dropout=dropout,
         target_modules=_module_pattern(decoder_blocks_path(model), layers, paths),
-        fan_in_fan_out=_is_transposed(blocks[layers[0]].get_submodule(paths[0])),
+        fan_in_fan_out=_is_transposed(block.get_submodule(paths[0])),
         task_type="CAUSAL_LM",
     )
     with warnings.catch_warnings():
