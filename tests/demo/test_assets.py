@@ -16,9 +16,9 @@ from lorasae.core.splice import spliced
 from lorasae.core.statistics import Observer
 from lorasae.demo.build import checksums
 from lorasae.demo.build.corpus import SPECIAL_TOKENS, token_chunks
-from lorasae.demo.build.index import load_stored
 from lorasae.demo.build.language_model import samples, scored_loss
 from lorasae.demo.build.plan import HELD_OUT_SEED, BuildPlan
+from lorasae.sae_weights import read_sae
 
 ASSETS = Path(__file__).parents[2] / "assets" / "demo"
 INDEX: dict[str, Any] = json.loads((ASSETS / "saes" / "index.json").read_text())
@@ -75,7 +75,7 @@ def test_sae_lens_opens_every_sae(entry: dict[str, Any]) -> None:
     assert sae.cfg.metadata.hook_name == entry["hook_point"] == f"blocks.{entry['layer']}.hook_resid_post"
     assert sae.cfg.metadata.model_name == "pocket" and sae.cfg.metadata.prepend_bos
     x = 10 * torch.randn(20, entry["d_in"])
-    assert torch.allclose(load_stored(folder).reconstruct(x), sae(x), atol=1e-3)
+    assert torch.allclose(read_sae(folder).reconstruct(x), sae(x), atol=1e-3)
     with safe_open(folder / "sae_weights.safetensors", "pt") as weights:
         assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}  # noqa: SIM118
 
@@ -87,7 +87,7 @@ def test_model_has_the_stated_loss(model: Gemma2ForCausalLM, held_out: Tensor) -
 
 @pytest.mark.parametrize("entry", [ENTRIES[0], ENTRIES[-1]], ids=lambda entry: entry["sae_id"])
 def test_saes_have_the_stated_sparsity_and_fidelity(model: Gemma2ForCausalLM, held_out: Tensor, entry: dict[str, Any]) -> None:
-    observer = Observer(load_stored(ASSETS / "saes" / entry["path"]))
+    observer = Observer(read_sae(ASSETS / "saes" / entry["path"]))
     with torch.no_grad(), spliced(model, {HookPoint(entry["layer"], "resid_post"): observer}, SPECIAL_TOKENS):
         model(input_ids=held_out.long(), use_cache=False)
     assert observer.statistics.l0 == pytest.approx(entry["l0"], rel=0.05)

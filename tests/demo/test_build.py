@@ -10,11 +10,12 @@ from sae_lens import SAE
 from lorasae.demo.build import checksums
 from lorasae.demo.build.__main__ import build, load_model, load_tokenizer, main
 from lorasae.demo.build.corpus import token_chunks
-from lorasae.demo.build.index import load_stored, measured
+from lorasae.demo.build.index import measured
 from lorasae.demo.build.language_model import learning_rate_factor, steps_within
 from lorasae.demo.build.muon import orthogonal
 from lorasae.demo.build.plan import BOS, EOS, HELD_OUT_SEED, BuildPlan, ModelPlan, ScopePlan
 from lorasae.demo.build.pocket_scope import specs
+from lorasae.sae_weights import read_sae
 
 MINIATURE = BuildPlan(
     lm_steps=12,
@@ -63,7 +64,7 @@ def test_sae_lens_opens_what_is_stored_and_sees_the_same_features(built: Path) -
     x = 10 * torch.randn(50, MINIATURE.model.d_in)
     for entry in json.loads((built / "saes" / "index.json").read_text())["saes"]:
         folder = built / "saes" / entry["path"]
-        ours, theirs = load_stored(folder), SAE.load_from_disk(folder)
+        ours, theirs = read_sae(folder), SAE.load_from_disk(folder)
         assert theirs.cfg.architecture() == "jumprelu" and theirs.cfg.metadata.hook_name == entry["hook_point"]
         assert torch.allclose(ours.encode(x), theirs.encode(x), atol=1e-5)
         assert torch.allclose(ours.reconstruct(x), theirs(x), atol=1e-4)

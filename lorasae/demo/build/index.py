@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Gemma2ForCausalLM
 
 from lorasae.core.evaluate import measure
-from lorasae.core.sae import FrozenSAE, sae_from_weights
 from lorasae.demo.build.corpus import SPECIAL_TOKENS
 from lorasae.demo.build.plan import HELD_OUT_SEED
 from lorasae.demo.build.pocket_scope import SAESpec
+from lorasae.sae_weights import read_sae
 
 _BATCH_SIZE = 32
 _NOTE = "entry.json"
@@ -59,15 +58,9 @@ class Index:
     saes: list[Entry]
 
 
-def load_stored(folder: Path) -> FrozenSAE:
-    """A stored SAE as float32, without sae-lens."""
-    weights = {name: tensor.float() for name, tensor in load_file(folder / "sae_weights.safetensors").items()}
-    return sae_from_weights("jumprelu", weights)
-
-
 def measured(spec: SAESpec, folder: Path, model: Gemma2ForCausalLM, held_out: Tensor) -> Entry:
     """Measure the SAE stored in the folder on token chunks `(n_chunks, pos)`."""
-    sae = load_stored(folder).to(model.device)
+    sae = read_sae(folder).to(model.device)
     batches = (tokens.long().to(model.device) for tokens in held_out.split(_BATCH_SIZE))
     result = measure(model, batches, {spec.hook_point: sae}, SPECIAL_TOKENS, ("original", "original_sae"))
     metrics, site = result.metrics(), result.sites[spec.hook_point]
