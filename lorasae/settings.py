@@ -1,0 +1,46 @@
+"""The settings of the app as a whole, read once from the environment: where it lives, who may use it, where it listens."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorasae.errors import LabError
+from lorasae.identity import Access
+from lorasae.runs import home
+
+
+@dataclass(frozen=True)
+class LabSettings:
+    """What must be known before the first page is built."""
+
+    home: Path  # LORASAE_HOME: runs, index, caches
+    access: Access  # LORASAE_ACCESS: local or visitors; visitors on a Space
+    host: str  # LORASAE_HOST: 127.0.0.1, on a Space 0.0.0.0
+    port: int  # LORASAE_PORT
+    allowed_hosts: tuple[str, ...]  # host names that requests may name; LORASAE_ALLOWED_HOSTS adds some, comma-separated
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
+    """The app's settings.
+
+    Raises:
+        LabError: For a value that means nothing.
+    """
+    on_space = environment.get("SYSTEM") == "spaces"
+    access = environment.get("LORASAE_ACCESS") or ("visitors" if on_space else "local")
+    if access not in ("local", "visitors"):
+        raise LabError(f"LORASAE_ACCESS={access} was given", "There are: local, visitors", "Choose one of them")
+    host = environment.get("LORASAE_HOST") or ("0.0.0.0" if on_space else "127.0.0.1")
+    if access == "local" and host not in ("127.0.0.1", "localhost", "::1"):
+        raise LabError(
+            f"LORASAE_HOST={host} was given with LORASAE_ACCESS=local",
+            "Everybody who reaches that address would own every run and could read this machine's files",
+            "Set LORASAE_ACCESS=visitors, or keep to 127.0.0.1",
+        )
+    port = environment.get("LORASAE_PORT") or "7860"
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise LabError(f"LORASAE_PORT={port} was given", "A port is a number from 1 to 65535", "Choose one, such as 7860")
+    named = [environment.get("SPACE_HOST", ""), *environment.get("LORASAE_ALLOWED_HOSTS", "").split(",")]
+    hosts = ("127.0.0.1", "localhost", "::1", *(name.strip().lower() for name in named if name.strip()))
+    return LabSettings(home(), access, host, int(port), hosts)
