@@ -1,11 +1,14 @@
-# Every target sets up what it needs first. `make demo` and `make test` work on a machine with Python 3.11+, make and git only.
+# Every target sets up what it needs first. `make run`, `make demo` and `make test` work on a machine with Python 3.11+, make and git only.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
 
-.PHONY: demo test check fix pocket
+.PHONY: run demo test check fix pocket
+
+run: $(VENV)/.runtime  ## the lab in the browser, at http://127.0.0.1:7860
+	@$(BIN)/python app.py
 
 demo: $(VENV)/.runtime  ## adapt the pocket model around its SAE and show what changed
 	@$(BIN)/python -m lorasae demo
@@ -51,4 +54,6 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/.torch
 $(VENV)/.dev: pyproject.toml $(VENV)/.runtime
 	@echo "Set-up for development: tests, linter, types"
 	@$(PIP) install $$($(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['dev'])")
+	@touch $@
+	@$(BIN)/python -m tests.browser.chromium
 	@touch $@

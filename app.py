@@ -1,24 +1,68 @@
 """The lab in the browser: `python app.py`, on this machine or as a Space. Everything is put together here."""
 
+import inspect
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from lorasae.errors import LabError
 from lorasae.lab import open_lab
-from lorasae.settings import settings_from
+from lorasae.settings import LabSettings, settings_from
+from lorasae.web.server import listening
 
 
 def main() -> int:
     """Serve until told to stop; 1 after a problem told in a sentence."""
+    signal.signal(signal.SIGTERM, _leave)
     try:
-        lab = open_lab(settings_from())
+        settings = settings_from()
+        with listening(settings) as listener, open_lab(settings) as lab:
+            _prepare_gradio(settings)
+            with _no_type_stubs():  # Gradio takes seconds to import: a problem with the settings was told before
+                from pages.site import serve
+
+            serve(lab, listener)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
-    from pages.site import serve  # Gradio takes seconds to import: a problem with the settings is told at once
-
-    with lab:
-        serve(lab)
+    except KeyboardInterrupt:  # before the server took over
+        return 130
     return 0
+
+
+def _prepare_gradio(settings: LabSettings) -> None:
+    """What Gradio and the Hub's client read when they are imported: they report nothing, and keep their files in the lab's home."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_SSR_MODE"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.home / "gradio"))
+
+
+@contextmanager
+def _no_type_stubs() -> Iterator[None]:
+    """Each import of Gradio parses the source of all its components and writes type stubs beside them: for editors, and a third of the
+    time it takes to start. It passes over a component whose source file is not found."""
+    found = inspect.getfile
+
+    def getfile(thing: Any) -> str:
+        if hasattr(thing, "EVENTS"):
+            raise OSError("not asked for")
+        return found(thing)
+
+    inspect.getfile = getfile
+    try:
+        yield
+    finally:
+        inspect.getfile = found
+
+
+def _leave(number: int, frame: Any) -> None:
+    """The first word to end, before the server listens for it."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

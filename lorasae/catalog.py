@@ -5,13 +5,16 @@ registry (`registry.py`).
 """
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lorasae.config import SAERef
 from lorasae.errors import LabError, nearest
-from lorasae.registry import registered_card
+from lorasae.registry import registered_card, registry
 from lorasae.sae_card import SAECard, refuse_unspliceable
 
 POCKET_MODEL = "pocket"
@@ -28,6 +31,32 @@ HUB_MODELS = (  # models with published SAEs, suggested when a name is mistyped
     "google/gemma-3-4b-pt",
     "meta-llama/Llama-3.1-8B",
 )
+_HUB_IDS = {  # where the registry names a model in TransformerLens's way
+    "gpt2-small": "openai-community/gpt2",
+    "pythia-70m-deduped": "EleutherAI/pythia-70m-deduped",
+    "mistral-7b": "mistralai/Mistral-7B-v0.1",
+}
+_SITES = {  # the end of a hook point, in either naming scheme -> the place in words
+    "hook_resid_pre": "before the layer",
+    "input": "before the layer",
+    "hook_resid_post": "after the layer",
+    "output": "after the layer",
+    "hook_attn_out": "attention output",
+    "post_attention_layernorm.output": "attention output",
+    "attn.hook_z": "attention heads",
+    "self_attn.o_proj.input": "attention heads",
+    "hook_mlp_out": "MLP output",
+    "post_feedforward_layernorm.output": "MLP output",
+}
+
+
+@dataclass(frozen=True)
+class ModelOffer:
+    """A model that SAEs exist for."""
+
+    model: str  # as RunConfig names it
+    n_saes: int
+    needs_hub: bool
 
 
 def resolve(ref: SAERef) -> SAECard:
@@ -50,6 +79,59 @@ def is_folder(name: str) -> bool:
         return Path(name).is_dir()
     except OSError:  # too long for a path, or not ours to look into
         return False
+
+
+# What there is to choose from
+
+
+def models() -> tuple[ModelOffer, ...]:
+    """The models that SAEs exist for: the pocket model first, then those of the registry, by name."""
+    return (ModelOffer(POCKET_MODEL, len(pocket_saes()), False), *(ModelOffer(name, len(saes), True) for name, saes in _hub_saes().items()))
+
+
+def saes_of(model: str) -> tuple[SAECard, ...]:
+    """Every SAE of a model that can be put into its stream, lowest layer first; none for models that nobody published SAEs for."""
+    if model == POCKET_MODEL:
+        return tuple(sorted(pocket_saes(), key=_order))
+    return _hub_saes().get(hub_id(model), ())
+
+
+def hub_id(model: str) -> str:
+    """The Hub's name of a model, where it was called by another: `gpt2-small`, `gemma-2-2b`."""
+    if model in _HUB_IDS:
+        return _HUB_IDS[model]
+    return f"google/{model}" if re.match(r"gemma-\d", model) else model
+
+
+def site_of(card: SAECard) -> str:
+    """Where in its layer an SAE sits, in words."""
+    end = re.sub(r"^.*?\d+\.?", "", card.hook_point or "") or "output"
+    return _SITES.get(end, end)
+
+
+def alike(card: SAECard, cards: tuple[SAECard, ...]) -> SAECard:
+    """Of `cards`, the one most like `card`: same site, then width, then L0. What a change of layer chooses."""
+    return min(cards, key=lambda other: (site_of(other) != site_of(card), *_unlikeness(other, card)))
+
+
+@cache
+def _hub_saes() -> dict[str, tuple[SAECard, ...]]:
+    """The registry's SAEs by model. Reading it takes a second or two, once."""
+    found: dict[str, list[SAECard]] = {}
+    for release, row in registry().items():
+        for entry in row["saes"]:
+            try:
+                card = registered_card(SAERef(release=release, sae_id=entry["id"]))
+            except LabError:  # no SAE of one place, or only a pickle
+                continue
+            if card.model and card.layer >= 0 and site_of(card) in _SITES.values():  # not the embedding, nor between attention and MLP
+                found.setdefault(hub_id(card.model), []).append(card)
+    return {model: tuple(sorted(found[model], key=_order)) for model in sorted(found, key=str.lower)}
+
+
+def _order(card: SAECard) -> tuple[Any, ...]:
+    """By place; at one place the publisher's own choice first, then narrow before wide and sparse before dense."""
+    return card.layer, site_of(card) != "after the layer", site_of(card), "canonical" not in str(card.ref), card.d_sae or 0, card.l0 or 0
 
 
 # The Pocket Scope

@@ -7,7 +7,6 @@ JSON: nothing is ever unpickled.
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from lorasae.runs import write_durably, write_json
+from lorasae.durable import sync_folder, write_durably, write_json
 
 KEPT = 2
 _FILES = ("adapter.safetensors", "optimizer.safetensors", "random.safetensors", "state.json")
@@ -48,7 +47,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     write_json(beside / "manifest.json", _seals(files))
     shutil.rmtree(final, ignore_errors=True)
     beside.replace(final)
-    _sync_folder(folder)
+    sync_folder(folder)
     for old in sorted(folder.glob("step-????????"))[:-KEPT]:
         shutil.rmtree(old)
 
@@ -79,12 +78,3 @@ def _whole_files(path: Path) -> dict[str, bytes] | None:
 
 def _seals(files: dict[str, bytes]) -> dict[str, dict[str, int | str]]:
     return {name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()}
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

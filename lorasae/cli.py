@@ -10,6 +10,7 @@ import yaml
 
 from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
+from lorasae.run_records import DEFAULT_TEXT
 from lorasae.runs import Run, RunStore, home
 
 # Short flags for the settings people change most; every other one is reached with --set section.name=value.
@@ -30,7 +31,6 @@ _FLAGS = (
     ("seed", "seed", "seed of adapter, data order and dropout"),
 )
 _READ_AS_YAML = {"rank", "alpha", "layers", "modules", "context", "tokens", "lr", "seed"}  # the others are words as they stand
-_DEMO_TEXT = 'Late one morning in winter, Anna was sad. Her red kite was gone. "Have you seen my kite?" asked Anna.'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,17 +59,20 @@ def adapt_command(options: argparse.Namespace) -> None:
         return
     if config_from(options) != RunConfig():
         raise LabError("A run was to go on with other settings", "A run keeps its settings", "Give --resume alone, or start a new run")
-    _adapt_and_show(store.open(options.resume))
+    run = store.open(options.resume)
+    run.forget_wish()  # of stopping it, from before
+    _adapt_and_show(run)
 
 
 def eval_command(options: argparse.Namespace) -> None:
     """Measure a finished run again, on its own held-out text or on another."""
-    from lorasae.inspection import Inspector
+    from lorasae.inspection import measure_again
+    from lorasae.opened_run import OpenedRun
     from lorasae.terminal import result_table
 
     run = RunStore(home()).open(options.run)
     data = run.config.data.model_copy(update={"source": options.data}) if options.data else None
-    metrics = Inspector(run).measure(data).metrics()
+    metrics = measure_again(OpenedRun(run), data).metrics()
     print(result_table({key: {"value": value, "standard_error": error} for key, (value, error) in metrics.items()}))
 
 
@@ -193,13 +196,17 @@ def _adapt_and_show(run: Run) -> dict[str, Any]:
 
 
 def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...], n_proceed: int = 0) -> None:
-    from lorasae.inspection import Inspector
+    from lorasae.inspection import compare, feature_rows, notes, observed_saes, samples
+    from lorasae.opened_run import OpenedRun
     from lorasae.terminal import comparison_table
 
-    inspector = Inspector(run)
-    print(comparison_table(inspector.compare(text, n_features, also)))
+    opened = OpenedRun(run)
+    observed = observed_saes(opened, also)
+    comparison = compare(opened, text, observed)
+    features = [row for hook_point in sorted(observed) for row in feature_rows(comparison, hook_point, n_features)]
+    print(comparison_table(comparison, features, notes(opened, comparison, min(opened.loaded.saes))))
     if n_proceed:
-        for name, sample in inspector.samples(text, n_proceed).items():
+        for name, sample in samples(opened, text, n_proceed).items():
             print(f"\n{name} model, SAE off, goes on: {sample}")
 
 
@@ -221,7 +228,7 @@ def parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="features and tokens of a text, before and after")
     inspect.add_argument("run", help="id or folder of the run")
-    inspect.add_argument("--text", default=_DEMO_TEXT, help="the text")
+    inspect.add_argument("--text", default=DEFAULT_TEXT, help="the text")
     inspect.add_argument("--features", type=int, default=8, help="features shown per SAE")
     inspect.add_argument("--continue", dest="proceed", type=int, default=0, metavar="N", help="let both models go on for N tokens")
     inspect.add_argument(
@@ -235,7 +242,7 @@ def parser() -> argparse.ArgumentParser:
     sweep.set_defaults(command=sweep_command)
 
     demo = commands.add_parser("demo", help="the default adaptation of the pocket model, start to finish")
-    demo.add_argument("--text", default=_DEMO_TEXT, help="the sentence shown at the end")
+    demo.add_argument("--text", default=DEFAULT_TEXT, help="the sentence shown at the end")
     demo.set_defaults(command=demo_command)
     return top
 

@@ -7,6 +7,7 @@ Looking at a run is allowed to its owner, to everybody once it is shared, and to
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Literal
@@ -30,12 +31,17 @@ def new_cookie() -> str:
     return secrets.token_urlsafe(32)
 
 
+def is_cookie(secret: str) -> bool:
+    """Whether a cookie's value is of the form that `new_cookie` gives; a shorter one could be guessed."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{43}", secret) is not None
+
+
 def owner_of(access: Access, cookies: Mapping[str, str]) -> str:
     """The owner a request speaks for. What is stored is a hash: whoever reads the index cannot become its owners."""
     if access == "local":
         return LOCAL_OWNER
     secret = cookies.get(COOKIE, "")
-    return f"visitor-{hashlib.sha256(secret.encode()).hexdigest()[:24]}" if len(secret) >= 32 else NOBODY
+    return f"visitor-{hashlib.sha256(secret.encode()).hexdigest()[:24]}" if is_cookie(secret) else NOBODY
 
 
 def may(owner: str, run_owner: str, shared: bool, action: Action) -> bool:

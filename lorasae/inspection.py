@@ -1,40 +1,156 @@
-"""A finished run, opened once: measured on any text, and compared condition by condition, feature by feature, token by token."""
+"""A finished run, measured on any text, and compared condition by condition, feature by feature, token by token."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lorasae.catalog import resolve
 from lorasae.config import DataConfig, SAERef
-from lorasae.core.adapter import adapted_layers, adapter_off
+from lorasae.core.adapter import adapter_off
 from lorasae.core.evaluate import ALL, Condition, Measurement, measure
 from lorasae.core.features import TextActivity, most_active_features, most_changed_features, text_activity
+from lorasae.core.firings import Firings
 from lorasae.core.hook_points import HookPoint
+from lorasae.core.losses import log_probabilities
 from lorasae.core.sae import FrozenSAE
-from lorasae.data import Chunks, heldout_chunks, micro_batches
+from lorasae.data import heldout_chunks, micro_batches
 from lorasae.errors import LabError
-from lorasae.loading import check_pair, load, load_sae
-from lorasae.runs import Run
+from lorasae.opened_run import OpenedRun
 
 COMPARED: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
 CHANGE_THRESHOLD = 1e-4  # activations closer than this are called unchanged
+N_NEXT = 3
 
 
 @dataclass(frozen=True)
-class TokenRow:
-    """One token of a text. Differences are nats; `next_…` are the likeliest next tokens under each condition."""
+class ConditionOnText:
+    """What is kept of a text under one condition: its vocabulary-wide logits are not."""
 
-    token: str
-    kl_before: float  # KL(original || original + SAE) of the prediction made at this token
-    kl_after: float  # KL(original || adapted + SAE)
-    scored: bool  # whether the run's special-token policy counts the prediction made here
-    next_original: str
-    next_original_sae: str
-    next_adapted_sae: str
+    firings: dict[HookPoint, Firings]
+    ce: NDArray[np.float32]  # (pos - 1,)
+    kl: NDArray[np.float32]  # (pos,)
+    next_texts: list[list[str]]  # (pos, N_NEXT), likeliest first
+    next_probabilities: NDArray[np.float32]  # (pos, N_NEXT)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A text under the three conditions."""
+
+    text: str
+    ids: list[int]
+    tokens: list[str]
+    n_left_out: int  # tokens of the text that were too many to be read
+    scored: NDArray[np.bool_]  # (pos,): predictions that count by the run's policy
+    bypassed: NDArray[np.bool_]  # (pos,): positions that no SAE sees
+    special: NDArray[np.bool_]  # (pos,): BOS, EOS and padding, whatever the policy
+    conditions: dict[str, ConditionOnText]
+
+    def likeliest_next(self, position: int) -> list[str]:
+        """The likeliest next token at a position under each condition."""
+        return [each.next_texts[position][0] for each in self.conditions.values()]
+
+    def firings(self, hook_point: HookPoint) -> dict[str, Firings]:
+        """Condition -> what fired at a place."""
+        return {name: each.firings[hook_point] for name, each in self.conditions.items()}
+
+    @cached_property
+    def means(self) -> dict[str, float | None]:
+        """KL and CE over what is scored, nats/token; None where nothing is."""
+        kls = {"kl_before": self.conditions["original_sae"].kl, "kl_after": self.conditions["adapted_sae"].kl}
+        ces = {
+            "ce_original": self.conditions["original"].ce,
+            "ce_before": self.conditions["original_sae"].ce,
+            "ce_after": self.conditions["adapted_sae"].ce,
+        }
+        found = {name: _mean(values[self.scored]) for name, values in kls.items()}
+        return found | {name: _mean(values[self.scored[:-1]]) for name, values in ces.items()}
+
+
+def _mean(values: NDArray[np.float32]) -> float | None:
+    return float(values.mean(dtype=np.float64)) if len(values) else None
+
+
+def compare(opened: OpenedRun, text: str, observed: dict[HookPoint, FrozenSAE]) -> Comparison:
+    """The text under the three conditions, each run once; the observed SAEs read the stream in the same passes.
+
+    Args:
+        opened: The run. Its own SAEs are in the stream under the `_sae` conditions.
+        text: Any text; the model's own BOS is put first.
+        observed: SAEs whose features are wanted; they are not put into the stream.
+    """
+    encoded = opened.encode(text)
+    ids, original_logits = encoded.ids, None
+    conditions: dict[str, ConditionOnText] = {}
+    for name in COMPARED:
+        activity = text_activity(opened.model, ids, name, opened.loaded.saes, observed, opened.special_tokens, original_logits)
+        original_logits = activity.logits if original_logits is None else original_logits
+        conditions[name] = _kept(opened, activity)
+    return Comparison(
+        text=text,
+        ids=ids[0].tolist(),
+        tokens=[opened.show(token) for token in ids[0].tolist()],
+        n_left_out=encoded.n_left_out,
+        scored=opened.special_tokens.scored_positions(ids)[0].cpu().numpy(),
+        bypassed=opened.bypassed(ids),
+        special=opened.special(ids),
+        conditions=conditions,
+    )
+
+
+def _kept(opened: OpenedRun, activity: TextActivity) -> ConditionOnText:
+    likeliest = log_probabilities(activity.logits).topk(N_NEXT, dim=-1)
+    return ConditionOnText(
+        firings=activity.firings,
+        ce=_numpy(activity.ce),
+        kl=_numpy(activity.kl),
+        next_texts=[[opened.show(token) for token in row] for row in likeliest.indices.tolist()],
+        next_probabilities=_numpy(likeliest.values.exp()),
+    )
+
+
+def _numpy(values: Tensor) -> NDArray[np.float32]:
+    return values.float().cpu().numpy()
+
+
+def notes(opened: OpenedRun, comparison: Comparison, hook_point: HookPoint) -> list[str]:
+    """What a reader must know: that nothing can change at a place, or that not all of the text was read."""
+    told = []
+    if not opened.can_change(hook_point):
+        told.append(f"The adapter lies only above {hook_point}: features there cannot change, those of SAEs above it can.")
+    if comparison.n_left_out:
+        n_read = len(comparison.tokens) - int(comparison.ids[0] == opened.loaded.tokenizer.bos_token_id)
+        told.append(f"Only the first {n_read} of {n_read + comparison.n_left_out} tokens are shown: more are not read at once.")
+    return told
+
+
+# As measured again
+
+
+def measure_again(opened: OpenedRun, data: DataConfig | None = None) -> Measurement:
+    """All conditions, on the run's own held-out text or on the held-out side of another source."""
+    chunks = opened.heldout() if data is None else heldout_chunks(data, opened.loaded.tokenizer)
+    batches = micro_batches(chunks, opened.config.micro_batch_size, opened.loaded.device)
+    return measure(opened.model, batches, opened.loaded.saes, opened.special_tokens, ALL)
+
+
+def samples(opened: OpenedRun, prompt: str, n_tokens: int) -> dict[str, str]:
+    """Greedy continuations of a prompt by the original and by the adapted model, without the SAE."""
+    ids = opened.encode(prompt).ids
+    options: dict[str, Any] = {"max_new_tokens": n_tokens, "do_sample": False, "attention_mask": torch.ones_like(ids)}
+    with torch.no_grad(), adapter_off(opened.model):
+        original = opened.model.generate(input_ids=ids, **options)
+    with torch.no_grad():
+        adapted = opened.model.generate(input_ids=ids, **options)
+    decode = opened.loaded.tokenizer.decode
+    return {name: decode(out[0], skip_special_tokens=True) for name, out in (("original", original), ("adapted", adapted))}
+
+
+# As the terminal shows it
 
 
 @dataclass(frozen=True)
@@ -49,114 +165,31 @@ class FeatureRow:
     adapted_sae: float
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A text under the three conditions."""
+def observed_saes(opened: OpenedRun, also: tuple[SAERef, ...]) -> dict[HookPoint, FrozenSAE]:
+    """The run's own SAEs and further ones of the same model, one per place.
 
-    tokens: list[TokenRow]
-    features: list[FeatureRow]
-    notes: list[str]
-
-
-class Inspector:
-    """The model, SAEs and adapter of a run, held in memory."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.result = run.result
-        self.loaded = load(run.config)
-        if not (run.adapter / "adapter_model.safetensors").exists():
-            raise LabError(
-                f"The adapter of the run {run.run_id} was asked for", f"It is not in {run.adapter}", "Restore it, or do the run again"
-            )
-        self.model = PeftModel.from_pretrained(self.loaded.model, str(run.adapter))  # type: ignore[arg-type]
-        self.model.eval()
-
-    def measure(self, data: DataConfig | None = None) -> Measurement:
-        """All conditions, on the run's own held-out text or on the held-out side of another source."""
-        chunks = self._heldout() if data is None else heldout_chunks(data, self.loaded.tokenizer)
-        batches = micro_batches(chunks, self.run.config.micro_batch_size, self.loaded.device)
-        return measure(self.model, batches, self.loaded.saes, self.loaded.special_tokens, ALL)
-
-    def compare(self, text: str, n_features: int = 8, also: tuple[SAERef, ...] = ()) -> Comparison:
-        """The text under the three conditions.
-
-        Args:
-            text: Any text; the model's own BOS is put first.
-            n_features: Features listed per SAE: those whose activation changed most, else the most active.
-            also: Further SAEs of the same model to read the stream with; they are observed, not spliced in.
-        """
-        ids = self._encode(text)
-        observed = dict(self.loaded.saes)
-        for hook_point, sae in map(self._open_sae, also):
-            if hook_point in observed:
-                raise LabError(f"A further SAE at {hook_point} was asked for", "One is observed there already", "Give SAEs at other places")
-            observed[hook_point] = sae
-        activity: dict[Condition, TextActivity] = {
-            name: text_activity(self.model, ids, name, self.loaded.saes, observed, self.loaded.special_tokens) for name in COMPARED
-        }
-        tokens = [self._show(token) for token in ids[0]]
-        features = [row for hook_point in sorted(observed) for row in _feature_rows(hook_point, activity, tokens, n_features)]
-        return Comparison(self._token_rows(ids, tokens, activity), features, self._notes())
-
-    def samples(self, prompt: str, n_tokens: int) -> dict[str, str]:
-        """Greedy continuations of a prompt by the original and by the adapted model, without the SAE."""
-        ids = self._encode(prompt)
-        options: dict[str, Any] = {"max_new_tokens": n_tokens, "do_sample": False, "attention_mask": torch.ones_like(ids)}
-        with torch.no_grad(), adapter_off(self.model):
-            original = self.model.generate(input_ids=ids, **options)
-        with torch.no_grad():
-            adapted = self.model.generate(input_ids=ids, **options)
-        decode = self.loaded.tokenizer.decode
-        return {name: decode(out[0], skip_special_tokens=True) for name, out in (("original", original), ("adapted", adapted))}
-
-    def _heldout(self) -> Chunks:
-        if not self.run.heldout.exists():
-            asked = f"The held-out text of the run {self.run.run_id} was asked for"
-            raise LabError(asked, f"It is not in {self.run.folder}", "Measure on another text: --data FILE")
-        return np.load(self.run.heldout, allow_pickle=False)
-
-    def _encode(self, text: str) -> Tensor:
-        ids = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-        if not ids:
-            raise LabError("A text to inspect was asked for", "It holds no token", "Give a sentence")
-        bos = self.loaded.tokenizer.bos_token_id
-        return torch.tensor([[*([] if bos is None else [bos]), *ids]], device=self.loaded.device)
-
-    def _open_sae(self, ref: SAERef) -> tuple[HookPoint, FrozenSAE]:
-        card = resolve(ref)
-        check_pair(card, self.run.config.model.model, self.loaded.model)
-        return load_sae(card, self.loaded.device)
-
-    def _show(self, token: Tensor) -> str:
-        return self.loaded.tokenizer.decode([int(token)])
-
-    def _token_rows(self, ids: Tensor, tokens: list[str], activity: dict[Condition, TextActivity]) -> list[TokenRow]:
-        scored = self.loaded.special_tokens.scored_positions(ids)[0].tolist()
-        likeliest = {name: [self._show(token) for token in activity[name].logits.argmax(dim=-1)] for name in COMPARED}
-        return [
-            TokenRow(token, before.item(), after.item(), scored[position], *(likeliest[name][position] for name in COMPARED))
-            for position, (token, before, after) in enumerate(
-                zip(tokens, activity["original_sae"].kl, activity["adapted_sae"].kl, strict=True)
-            )
-        ]
-
-    def _notes(self) -> list[str]:
-        lowest = min(self.loaded.saes)
-        if min(adapted_layers(self.model)) < lowest.first_layer_after:
-            return []
-        return [f"The adapter lies only above {lowest}: features there cannot change, those of SAEs above it can."]
+    Raises:
+        LabError: For two at one place.
+    """
+    observed = dict(opened.loaded.saes)
+    for each in map(opened.sae, also):
+        if each.hook_point in observed:
+            asked = f"A further SAE at {each.hook_point} was asked for"
+            raise LabError(asked, "One is observed there already", "Give SAEs at other places")
+        observed[each.hook_point] = each.sae
+    return observed
 
 
-def _feature_rows(hook_point: HookPoint, activity: dict[Condition, TextActivity], tokens: list[str], n: int) -> list[FeatureRow]:
-    acts = {name: activity[name].feature_acts[hook_point] for name in COMPARED}
-    chosen = [
-        feature
-        for feature in most_changed_features(acts["original_sae"], acts["adapted_sae"], n)
-        if (acts["original_sae"][:, feature] - acts["adapted_sae"][:, feature]).abs().max() > CHANGE_THRESHOLD
-    ] or most_active_features(acts["original"], n)
+def feature_rows(comparison: Comparison, hook_point: HookPoint, n: int) -> list[FeatureRow]:
+    """The n features that changed most, else the most active ones."""
+    found = comparison.firings(hook_point)
+    changed = most_changed_features(found["original_sae"], found["adapted_sae"], n)
+    dense = {name: found[name].on(changed) for name in COMPARED}
+    moved = np.abs(dense["original_sae"] - dense["adapted_sae"]).max(axis=0, initial=0.0) > CHANGE_THRESHOLD
+    chosen = [feature for feature, far in zip(changed, moved, strict=True) if far] or most_active_features(found["original"], n)
     rows = []
-    for feature in chosen:
-        strongest = torch.stack([acts[name][:, feature] for name in COMPARED]).max(dim=0).values.argmax()
-        rows.append(FeatureRow(str(hook_point), feature, tokens[strongest], *(acts[name][strongest, feature].item() for name in COMPARED)))
+    for column, feature in enumerate(chosen):
+        acts = np.stack([found[name].on(chosen)[:, column] for name in COMPARED])
+        strongest = int(acts.max(axis=0).argmax())
+        rows.append(FeatureRow(str(hook_point), feature, comparison.tokens[strongest], *(float(value) for value in acts[:, strongest])))
     return rows

@@ -1,27 +1,46 @@
 """The lab as a whole: its settings, its runs, its jobs and its inspector, opened together and closed together."""
 
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 
+from lorasae.claims import Claim, claim
+from lorasae.errors import LabError
+from lorasae.inspector import Inspector
+from lorasae.jobs import Jobs, open_jobs
+from lorasae.run_index import RunIndex
 from lorasae.runs import RunStore
 from lorasae.settings import LabSettings
 
 
 @dataclass
 class Lab:
-    """What every page and every route is given."""
+    """What every page and every route is given. Inside `with` its queue is served."""
 
     settings: LabSettings
     store: RunStore
+    index: RunIndex
+    jobs: Jobs
+    inspector: Inspector
+    home_claim: Claim | None = field(default=None, repr=False)
 
     def problems(self) -> list[str]:
         """What keeps the lab from doing its work, in sentences; empty when all is well."""
-        return []
+        return self.jobs.problems()
 
     def __enter__(self) -> "Lab":
+        self.jobs.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.jobs.close()
+        self.inspector.close()
+        self.index.close()
+        if self.home_claim is not None:
+            self.home_claim.close()
 
 
 def open_lab(settings: LabSettings) -> Lab:
@@ -30,4 +49,30 @@ def open_lab(settings: LabSettings) -> Lab:
     Raises:
         LabError: If the home cannot be written, or another copy of the app uses it.
     """
-    return Lab(settings, RunStore(settings.home))
+    store = RunStore(settings.home)
+    home_claim = _home_claimed(settings.home)
+    try:
+        jobs = open_jobs(store)
+    except LabError:
+        home_claim.close()
+        raise
+    if jobs.index.damaged:
+        print(f"The index of runs was damaged; it is built anew from the runs, and kept as {jobs.index.damaged}", file=sys.stderr)
+    return Lab(settings, store, jobs.index, jobs, Inspector(settings.home), home_claim)
+
+
+def _home_claimed(home: Path) -> Claim:
+    """One app per home: two would start every run twice."""
+    path = home / "lab.lock"
+    asked = f"The lab in {home} was to be opened"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        taken = claim(path)
+        if taken is None:
+            found = f"Another copy of it is running ({path.read_text(encoding='utf-8').strip() or 'just starting'})"
+            raise LabError(asked, found, "Use that one, or end it, or set LORASAE_HOME to another folder")
+        path.write_text(f"pid {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n", encoding="utf-8")
+    except OSError as error:
+        remedy = "Set LORASAE_HOME to a folder on a disk of this machine that can be written"
+        raise LabError(asked, f"The folder cannot be used: {error.strerror}", remedy) from None
+    return taken

@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lorasae.inspection import Comparison
+from lorasae.inspection import Comparison, FeatureRow
 from lorasae.metrics import METRICS
 
 _CONDITIONS = ("original", "original_sae", "adapted_sae", "adapted", "zero")
@@ -66,20 +66,21 @@ def value_with_error(results: dict[str, dict[str, float | None]], key: str) -> s
     return "undefined" if value is None else show(value) if error is None else f"{show(value)} ± {show(error).removesuffix(' %')}"
 
 
-def comparison_table(comparison: Comparison) -> str:
+def comparison_table(comparison: Comparison, features: list[FeatureRow], notes: list[str]) -> str:
     """Features and tokens of a text, side by side."""
     lines = ["", f"{'feature':<36}{'fires most on':<18}{'original':>10}{'orig.+SAE':>11}{'adapt.+SAE':>11}"]
-    for row in comparison.features:
+    for row in features:
         name = f"{row.hook_point} #{row.feature}"
         lines.append(f"{name:<36}{row.token!r:<18}{row.original:>10.2f}{row.original_sae:>11.2f}{row.adapted_sae:>11.2f}")
-    lines += [f"Note: {note}" for note in comparison.notes]
+    lines += [f"Note: {note}" for note in notes]
     lines += ["", f"{'token':<14}{'KL before':>10}{'KL after':>10}   next token: original | original+SAE | adapted+SAE"]
-    for row in comparison.tokens:
-        guesses = f"{row.next_original!r} | {row.next_original_sae!r} | {row.next_adapted_sae!r}"
-        lines.append(f"{row.token!r:<14}{row.kl_before:>10.3f}{row.kl_after:>10.3f}   {guesses}")
-    scored = [row for row in comparison.tokens if row.scored]
-    before, after = (sum(getattr(row, name) for row in scored) / max(1, len(scored)) for name in ("kl_before", "kl_after"))
-    lines.append(f"{'mean':<14}{before:>10.3f}{after:>10.3f}   KL to the original model: what the SAE did here, and what is left of it")
+    before, after = comparison.conditions["original_sae"].kl, comparison.conditions["adapted_sae"].kl
+    for position, token in enumerate(comparison.tokens):
+        guesses = " | ".join(repr(guess) for guess in comparison.likeliest_next(position))
+        lines.append(f"{token!r:<14}{before[position]:>10.3f}{after[position]:>10.3f}   {guesses}")
+    means = (comparison.means[name] or 0.0 for name in ("kl_before", "kl_after"))
+    figures = "".join(f"{mean:>10.3f}" for mean in means)
+    lines.append(f"{'mean':<14}{figures}   KL to the original model: what the SAE did here, and what is left of it")
     return "\n".join(lines)
 
 

@@ -1,11 +1,251 @@
-"""The page adapt."""
+"""The page Adapt: choose model, SAEs, recipe and text; see what it will take; start."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.context import Context
 
+from lorasae.admission import check_admissible
+from lorasae.config import PRESETS, run_config
+from lorasae.config_text import config_of_yaml, flat, nested, preset_settings
+from lorasae.errand import Errands
+from lorasae.errors import LabError
 from lorasae.lab import Lab
-from pages.parts import island
+from lorasae.probing import Probing
+from lorasae.run_records import FeatureRef, Pins
+from lorasae.uploads import keep
+from lorasae.web.access import may_look
+from lorasae.web.adapt_routes import is_training
+from pages import adapt_views as views
+from pages.adapt_fields import FIELDS, shown
+from pages.adapt_form import Form, Reading, first_form, form_of, read, sae_of
+from pages.adapt_layout import Layout, lay_out
+from pages.parts import owner
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_SAVE_JS = """(text) => {
+  const link = Object.assign(document.createElement("a"), {
+    href: URL.createObjectURL(new Blob([text], { type: "text/yaml" })), download: "run.yaml" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}"""
+_GO_JS = "(address) => { if (address) window.location.assign(address); }"
+_LAYERS_FROM = ("", "model", "layer", "sae", "saes", "several")  # what may change what the boxes of layer and SAE offer
 
 
 def build(lab: Lab) -> None:
     """Build the page inside its route."""
-    gr.HTML(island("adapt"))
+    local = lab.settings.access == "local"
+    probing = Probing(lab.settings.home, Errands())
+    first = read(first_form())
+    layout = lay_out(first, local)
+    for name, content in _first_views(first, probing).items():
+        layout.views[name].value = content
+    names = list(layout.boxes)
+    boxes = list(layout.boxes.values())
+    outputs = [*boxes, *layout.views.values(), layout.file_part, layout.hub_part, layout.several_part]
+    outputs += [layout.yaml, layout.command, layout.start, layout.upload, layout.gone]
+
+    def permitted(reading: Reading, visitor: str) -> Reading:
+        """The reading, with what this visitor may not do as its problem."""
+        if reading.config and not reading.problem:
+            try:
+                check_admissible(reading.config, visitor, lab.settings.home)
+            except LabError as problem:
+                reading.problem = str(problem)
+        return reading
+
+    def answered(before: Form, reading: Reading, changed: str, visitor: str) -> dict[Any, Any]:
+        """What the browser must be told: boxes that are no longer as it has them, and every view."""
+        reading = permitted(reading, visitor)
+        return _updates(layout, before, reading, changed) | _views(layout, reading, probing, lab, visitor)
+
+    def touched(changed: str) -> Callable[..., dict[Any, Any]]:
+        def handler(request: gr.Request, *values: Any) -> dict[Any, Any]:
+            form = dict(zip(names, values, strict=True))
+            return answered(form, read(form, changed), changed, owner(lab, request))
+
+        return handler
+
+    def wished(request: gr.Request, wish: str, *values: Any) -> dict[Any, Any]:
+        form = dict(zip(names, values, strict=True))
+        try:
+            asked = json.loads(wish)
+        except ValueError:
+            asked = {}
+        return answered(form, read(form, wish=asked if isinstance(asked, dict) else {}), "", owner(lab, request))
+
+    def opened(request: gr.Request) -> dict[Any, Any]:
+        visitor = owner(lab, request)
+        form, notice = _form_of_address(lab, dict(request.query_params), visitor)
+        if form == first.form:  # a page just opened: nothing to tell it, and nothing to take from a quick hand
+            return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
+        return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
+
+    def models_listed(model: str) -> Any:
+        """Apart from the rest, because the registry's first reading takes a second or two."""
+        return gr.update(choices=views.model_choices(), value=model)
+
+    def uploaded(request: gr.Request, path: str | None, *values: Any) -> dict[Any, Any]:
+        form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
+        if not path:
+            return {layout.views["uploaded"]: ""}
+        try:
+            kept = keep(lab.settings.home, visitor, Path(path).name, Path(path).read_bytes())
+        except LabError as problem:
+            return {layout.views["uploaded"]: views.alert(str(problem)), layout.upload: None}
+        finally:
+            Path(path).unlink(missing_ok=True)
+        after = form | {"data.source": str(kept.path)}
+        if kept.columns and form["data.column"] not in kept.columns:
+            after["data.column"] = kept.columns[0]
+        told = answered(form, read(after), "", visitor)
+        rows = f" The text is read from the field {after['data.column']!r}." if kept.columns else ""
+        sentence = f"{kept.name} is kept: {kept.n_bytes:,} bytes, {kept.n_documents:,} documents.{rows}"
+        return told | {layout.views["uploaded"]: views.note(sentence), layout.upload: None}
+
+    def yaml_read(request: gr.Request, text: str, *values: Any) -> dict[Any, Any]:
+        form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
+        try:
+            after = form_of(config_of_yaml(text)) | {"watch": form["watch"], "pinned": form["pinned"]}
+        except LabError as problem:
+            return {layout.views["problem"]: views.alert(str(problem))}
+        return answered(form, read(after), "", visitor)
+
+    def yaml_opened(path: str | None) -> Any:
+        return gr.skip() if not path else Path(path).read_text(encoding="utf-8", errors="replace")[:200_000]
+
+    def start(request: gr.Request, *values: Any) -> dict[Any, Any]:
+        form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
+        reading = permitted(read(form), visitor)
+        if reading.config is None or reading.problem:
+            return answered(form, reading, "", visitor)
+        state = json.dumps([reading.config.model_dump(mode="json"), form["watch"], form["pinned"]], sort_keys=True)
+        submission = hashlib.sha256(f"{request.session_hash} {visitor} {state}".encode()).hexdigest()
+        try:
+            run = lab.jobs.submit(visitor, reading.config, submission, reading.config.name, _pins(form))
+        except LabError as problem:
+            return {layout.views["problem"]: views.alert(str(problem))}
+        return {layout.gone: f"/run?run={run.run_id}"}
+
+    for name, box in layout.boxes.items():
+        if name != "pinned":
+            touches = [box.input, box.blur] if isinstance(box, gr.Textbox) else [box.input]  # input alone misses what is pasted by mouse
+            gr.on(touches, touched(name), boxes, outputs, trigger_mode="always_last", **_QUIET)
+    layout.wish.change(wished, [layout.wish, *boxes], outputs, trigger_mode="multiple", **_QUIET)
+    layout.upload.upload(uploaded, [layout.upload, *boxes], outputs, **_QUIET)
+    layout.yaml_read.click(yaml_read, [layout.yaml, *boxes], outputs, **_QUIET)
+    layout.yaml_file.upload(yaml_opened, layout.yaml_file, layout.yaml, **_QUIET).then(yaml_read, [layout.yaml, *boxes], outputs, **_QUIET)
+    layout.yaml_save.click(None, layout.yaml, None, js=_SAVE_JS, **_QUIET)
+    layout.start.click(start, boxes, outputs, **_QUIET).then(None, layout.gone, None, js=_GO_JS, **_QUIET)
+    page = Context.root_block
+    assert page is not None  # build is called inside a route
+    page.load(opened, None, outputs, **_QUIET).then(models_listed, layout.boxes["model"], layout.boxes["model"], **_QUIET)
+
+
+def _first_views(reading: Reading, probing: Probing) -> dict[str, str]:
+    """What the page shows before its first handler has answered."""
+    return {
+        "map": views.sae_map(reading),
+        "picture": views.picture(reading),
+        "estimate": views.estimate(reading, probing, False),
+        "differences": views.preset_differences(reading),
+        "preview": views.text_preview(reading),
+    }
+
+
+def _updates(layout: Layout, before: Form, reading: Reading, changed: str) -> dict[Any, Any]:
+    """Boxes whose value the form has and the browser has not; choices where they may have changed."""
+    form = reading.form
+    told: dict[Any, Any] = {
+        layout.boxes[name]: gr.update(value=value) for name, value in form.items() if name in layout.boxes and value != before.get(name)
+    }
+    if changed in _LAYERS_FROM:
+        told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
+        told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])
+        told[layout.boxes["saes"]] = gr.update(choices=[(views.chosen_label(text), text) for text in form["saes"]], value=form["saes"])
+    return told | {
+        layout.several_part: gr.update(visible=bool(form["several"])),
+        layout.file_part: gr.update(visible=form["source"] == "file"),
+        layout.hub_part: gr.update(visible=form["source"] != "pocket"),
+    }
+
+
+def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor: str) -> dict[Any, Any]:
+    yaml, command = views.texts(reading)
+    ready = reading.config is not None and not reading.problem
+    label = "Start the adaptation" if ready else "Not ready yet: see above"
+    return {
+        layout.views["map"]: views.sae_map(reading),
+        layout.views["picture"]: views.picture(reading),
+        layout.views["estimate"]: views.estimate(reading, probing, is_training(lab)),
+        layout.views["differences"]: views.preset_differences(reading),
+        layout.views["preview"]: views.text_preview(reading),
+        layout.views["problem"]: views.problem_note(reading),
+        layout.views["address"]: views.address(reading),
+        layout.views["pinned"]: views.pinned_note(reading.form["pinned"]),
+        layout.views["limits"]: views.limits_note(lab, visitor),
+        layout.yaml: yaml if reading.config else gr.skip(),
+        layout.command: command,
+        layout.start: gr.update(interactive=ready, value=label),
+    }
+
+
+def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, str]:
+    """The form that a link restores, and a sentence about it: a run to do again, or preset, model, SAEs and what differs."""
+    if asked.get("from"):
+        return _form_of_run(lab, asked["from"], visitor)
+    preset = asked["preset"] if asked.get("preset") in PRESETS else "default"
+    form = first_form(preset)
+    try:
+        changed = json.loads(asked.get("with") or "{}")
+        settings = {name: value for name, value in changed.items() if name in preset_settings("default")}
+        config = run_config(nested(settings), preset)
+        form = form_of(config, preset) | {
+            "name": "",
+            "model": form["model"],
+            "layer": form["layer"],
+            "sae": form["sae"],
+            "saes": form["saes"],
+        }
+        restored = flat(config.model_dump(mode="json"))
+        form |= {name: shown(name, restored[name]) for name in FIELDS}
+    except (ValueError, AttributeError, LabError):
+        return first_form(preset), "The link to this page holds settings that are not understood; the preset's stand here instead."
+    if asked.get("model"):
+        form = read(form | {"model": asked["model"][:200]}, "model").form
+    named = [sae_of(text[:300]) for text in asked.get("saes", "").split("|") if text.strip()][:16]
+    if asked.get("release"):
+        named = [sae_of(f"{asked['release'][:200]} / {asked.get('sae_id', '')[:200]}")]
+    if named:
+        form["several"] = len(named) > 1
+        form["saes"] = []
+        for ref in named:
+            form = read(form | {"sae": str(ref)}, "sae").form
+    return form, ""
+
+
+def _form_of_run(lab: Lab, run_id: str, visitor: str) -> tuple[Form, str]:
+    """The settings of a run, to be started again; its pins come along."""
+    try:
+        run = lab.store.open_id(run_id)
+        if not may_look(run, visitor):
+            raise LabError("A run was asked for", "There is none of that address that you can see", "Choose one on the page Runs")
+        form, pins = form_of(run.config), run.pins
+        title = run.about.name or run.config.name or run_id
+    except LabError as problem:
+        return first_form(), str(problem)
+    form["name"] = f"{title} again"[:120] if title != run_id else ""
+    form["watch"] = pins.text
+    form["pinned"] = [vars(feature) for feature in pins.features]
+    return form, f"The settings of the run {title} are filled in. Change what you like; the run itself stays as it is."
+
+
+def _pins(form: Form) -> Pins:
+    features = tuple(FeatureRef(each["release"], each["sae_id"], int(each["feature"])) for each in form["pinned"] or [])
+    text = str(form["watch"] or "").strip()[:2000]
+    return Pins(text, features) if text else Pins(features=features)

@@ -1,4 +1,4 @@
-"""The page runs."""
+"""The page of all runs, and of several compared: an island."""
 
 import gradio as gr
 

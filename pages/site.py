@@ -1,26 +1,27 @@
 """Gradio's pages mounted in the lab's own web app."""
 
-from pathlib import Path
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI
 
 from lorasae.lab import Lab
-from lorasae.web.app import guarded, web_app
+from lorasae.web.app import WebApp, guarded, web_app
+from lorasae.web.server import LabServer
 from pages import PAGES
+from pages.look import HEAD, theme
 
-ASSETS = Path(__file__).parents[1] / "assets" / "web"
-HEAD = """
-<link rel="stylesheet" href="/lab/assets/lab.css">
-<link rel="icon" href="/lab/assets/logo.svg" type="image/svg+xml">
-<script type="module" src="/lab/assets/lab.js"></script>
-"""
+_MOST_WAITING = 64  # clicks; further ones are told that the lab is busy
+_AT_ONCE = 8  # clicks of one kind
+_CLEARED_S = (3600, 24 * 3600)  # every hour, of Gradio's files that are a day old
 
 
 def blocks(lab: Lab) -> gr.Blocks:
     """Every page, behind one navigation bar."""
-    site = gr.Blocks(title="LoRA-SAE Lab", analytics_enabled=False)
+    site = gr.Blocks(title="LoRA-SAE Lab", analytics_enabled=False, delete_cache=_CLEARED_S)
     for page in PAGES:
         if page.path == "/":
             with site:
@@ -28,45 +29,63 @@ def blocks(lab: Lab) -> gr.Blocks:
         else:
             with site.route(page.title, page.path, show_in_navbar=page.in_navbar):
                 page.build(lab)
-    return site.queue(max_size=64, default_concurrency_limit=8)
+    return site.queue(max_size=_MOST_WAITING, default_concurrency_limit=_AT_ONCE)
 
 
-def build_app(lab: Lab) -> FastAPI:
-    """The whole web app: own routes first, Gradio below them, the guard around both."""
-    app = web_app(lab)
-    gr.mount_gradio_app(
-        app,
-        blocks(lab),
-        path="/",
-        show_error=False,
-        max_file_size="20mb",
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        run_history=False,
-        footer_links=[],
-        enable_monitoring=False,
-        theme=theme(),
-        head=HEAD,
-    )
-    return app
+def build_app(lab: Lab) -> WebApp:
+    """The whole web app: own routes first, Gradio below them."""
+    web = web_app(lab)
+    with _no_apps_but_the_last():
+        site = blocks(lab)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")  # it is switched off
+        gr.mount_gradio_app(
+            web.app,
+            site,
+            path="/",
+            show_error=False,
+            max_file_size="20mb",
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            run_history=False,
+            footer_links=[],
+            enable_monitoring=False,
+            theme=theme(),
+            head=HEAD,
+        )
+    (site.app,) = gradio_apps(web.app)
+    return web
 
 
-def theme() -> gr.themes.Base:
-    """System fonts, so that nothing is fetched from elsewhere; colours live in assets/web/lab.css."""
-    system = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-    mono = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
-    return gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=system, font_mono=mono)
+@contextmanager
+def _no_apps_but_the_last() -> Iterator[None]:
+    """Gradio makes a web app of its own whenever a page is finished, a quarter of a second each; only the one mounted is ever asked."""
+    made = gr.routes.App.create_app
+    gr.routes.App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        gr.routes.App.create_app = staticmethod(made)  # type: ignore[method-assign,assignment]
 
 
-def serve(lab: Lab) -> None:
-    """Listen until a signal ends it."""
+def serve(lab: Lab, listener: socket.socket) -> None:
+    """Answer until a signal ends it."""
+    web = build_app(lab)
+    app = guarded(web.app, lab.settings, [page.path for page in PAGES])
     print(f"LoRA-SAE Lab: http://{lab.settings.host}:{lab.settings.port}", flush=True)
-    uvicorn.run(
-        guarded(build_app(lab), lab.settings),
-        host=lab.settings.host,
-        port=lab.settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=2,
-        proxy_headers=True,
-    )
+    LabServer(app, lambda: _end_streams(web)).run(sockets=[listener])
+
+
+def _end_streams(web: WebApp) -> None:
+    """The lab's own, and those by which Gradio's pages stay connected."""
+    web.live.close()
+    for gradio_app in gradio_apps(web.app):
+        gradio_app.stop_event.set()
+        gradio_app.get_blocks()._queue.close()
+
+
+def gradio_apps(app: FastAPI) -> list[gr.routes.App]:
+    """What Gradio mounted into the app."""
+    mounted = [getattr(route, "app", None) for route in app.routes]
+    return [each for each in mounted if isinstance(each, gr.routes.App)]

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -10,6 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from lorasae.runs import Run
 
 torch.set_num_threads(1)
 
@@ -26,3 +30,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """A finished run around the world's first SAE, in a home of its own; to be looked at, not to be changed."""
+    from lorasae.recipe import adapt
+    from lorasae.runs import RunStore
+    from tests.tiny_world import tiny_run
+
+    run = RunStore(tmp_path_factory.mktemp("finished")).create(tiny_run(world))
+    adapt(run)
+    return run

@@ -77,7 +77,7 @@ let table;
 export const metrics = () => (table ??= ask("/lab/metrics"));
 
 // Colours by name, from the style sheet, so that light and dark are decided in one place.
-export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--lab-${name}`).trim();
+export const colour = (name) => getComputedStyle(document.body).getPropertyValue(`--lab-${name}`).trim();
 
 // The address bar says what is shown: a link restores it.
 export function remember(parameters) {

@@ -1,1 +1,310 @@
-export function mount(element, props) { element.textContent = "island " + JSON.stringify(props); }
+// The page Inspect: any text, any finished run, any SAE of its model. Everything chosen stands in the address, so that a link restores it.
+import { ask, empty, h, problem, remember, runAddress } from "/lab/assets/dom.js";
+import { followActivity } from "/lab/assets/activity.js";
+import { aboutDamage, damage, worstOf } from "/lab/assets/damage.js";
+import { featureView } from "/lab/assets/feature.js";
+import { features } from "/lab/assets/features.js";
+import { inputs } from "/lab/assets/inspect_inputs.js";
+import { count, placeOf } from "/lab/assets/inspect_words.js";
+import { pinButton } from "/lab/assets/pins.js";
+import { same } from "/lab/assets/sae_picker.js";
+import { sentencesFor } from "/lab/assets/sentences.js";
+import { steerView } from "/lab/assets/steer.js";
+import { style } from "/lab/assets/style.js";
+import { tabs } from "/lab/assets/tabs.js";
+import { textView } from "/lab/assets/text_view.js";
+
+const STYLES = ["inspect", "heatmap", "tokencard", "features", "feature", "steer"];
+const FINISHED = ["succeeded", "stopped"];
+const TABS = { tokens: "Text", feature: "Feature", steer: "Steer", replay: "Replay" };
+
+export async function mount(element) {
+  await Promise.all(STYLES.map(style));
+  const page = inspectPage();
+  element.replaceChildren(page.element);
+  page.start();
+  return page.leave;
+}
+
+function inspectPage() {
+  const address = new URL(location.href).searchParams;
+  // What is chosen. Feature and token are numbers or null; token is an index into the text.
+  const view = { run: address.get("run"), sae: null, text: address.get("text"), feature: whole(address.get("feature")), token: whole(address.get("token")), tab: address.get("tab") in TABS ? address.get("tab") : "tokens" };
+  let [run, saes, comparison, looked, opened, leaveActivity] = [null, [], null, 0, new Map(), () => {}];
+
+  const form = inputs({ run: changeRun, sae: (sae) => look({ sae }), look: (text) => look({ text }), link: write });
+  const notices = h("div.inspect-notices", { "aria-live": "polite" });
+  const summary = h("div.inspect-summary");
+  const told = h("div", { "aria-live": "polite" });
+  const list = features({ choose: chooseFeature, open: openFeature });
+  const text = textView({ token: chooseToken, step: (by) => chooseFeature(list.neighbour(by)), clear: () => chooseFeature(null), counted: summarise });
+  const details = featureView({ choose: openFeature, read: (words) => look({ text: words, tab: "tokens" }) });
+  const steer = steerView({ prompt: firstWords });
+  const replay = h("div.inspect-replay");
+  const bar = tabs(TABS, chooseTab);
+  let pin = null;
+  const panel = h("div.inspect-panel", { role: "tabpanel", id: "inspect-panel", "aria-labelledby": bar.idOf(view.tab) });
+  const body = h("div.inspect-body", {}, list.element, h("div.inspect-main", {}, bar.element, told, panel));
+  const results = h("div.inspect-results", {}, skeleton());
+  const element = h(
+    "div.inspect",
+    {},
+    h("header.inspect-head", {}, h("h1", {}, "Look inside"), h("p.lab-note", {}, "Read any text with the original model and its SAE, and with the adapted model and the same SAE: where does the SAE hurt, where does the adapter heal, which features stayed?")),
+    form.element,
+    notices,
+    results,
+  );
+
+  // Opening
+
+  async function start() {
+    try {
+      const { runs, example } = await ask("/lab/runs");
+      const own = runs.filter(({ state, run_id }) => FINISHED.includes(state) && run_id !== example?.run_id);
+      view.run ??= (example ?? own[0])?.run_id ?? null;
+      if (!view.run) return results.replaceChildren(empty("There is no finished run to look into yet. The pocket adaptation takes a few minutes.", { href: "/", text: "Start one" }));
+      await openRun(own, example);
+    } catch (error) {
+      results.replaceChildren(h("div.lab-stack", {}, problem(error), h("div.lab-row", {}, h("a.lab-button", { href: "/runs" }, "Your runs"), h("a.lab-button", { href: "/inspect" }, "Look into the example"))));
+    }
+  }
+
+  async function openRun(own, example) {
+    run = await ask(runAddress(view.run));
+    form.offerRuns(own, example, run);
+    const model = run.config.model.model;
+    form.offerSentences(model);
+    view.text ??= run.pins?.text || sentencesFor(model)[0].text;
+    form.write(view.text);
+    pin = pinButton(run, () => ({ text: comparison.text, feature: view.feature === null ? null : { ...nameOf(comparison.sae), feature: view.feature } }), (words) => told.replaceChildren(words));
+    const asked = address.get("sae_id") === null ? null : { release: address.get("release") ?? "", sae_id: address.get("sae_id") };
+    const listing = ask(runAddress(view.run, "/saes")).then(({ saes: offered }) => {
+      saes = offered;
+      form.offerSaes(saes);
+      if (comparison) form.chooseSae(comparison.sae);
+    });
+    await listing.catch((error) => notices.append(problem(error)));
+    await look({ sae: asked, feature: view.feature, token: view.token }, true);
+  }
+
+  // Another run is another address: everything is read from it again; the text comes along.
+  function changeRun(id) {
+    const url = new URL(location.href);
+    url.search = "";
+    for (const [name, value] of Object.entries({ run: id, text: form.text(), tab: view.tab })) if (value) url.searchParams.set(name, value);
+    location.href = url;
+  }
+
+  // Looking at a text through an SAE
+
+  async function look(change, first = false) {
+    const mine = ++looked;
+    const next = { sae: view.sae, text: view.text, tab: view.tab, feature: null, token: null, ...change };
+    form.write(next.text);
+    form.busy(true);
+    notices.replaceChildren();
+    results.setAttribute("aria-busy", "true");
+    try {
+      const answer = await compared(next);
+      if (mine !== looked) return;
+      Object.assign(view, next, { sae: nameOf(answer.sae) });
+      show(answer);
+    } catch (error) {
+      if (mine === looked) {
+        notices.replaceChildren(problem(error));
+        if (first || !comparison) results.replaceChildren();
+      }
+    }
+    if (mine !== looked) return;
+    form.busy(false);
+    results.removeAttribute("aria-busy");
+  }
+
+  function show(answer) {
+    comparison = answer;
+    opened = new Map(); // what was opened by number was read on another text
+    form.chooseSae(answer.sae);
+    list.show(answer, noticesOf(answer));
+    text.show(answer);
+    if (!body.isConnected) results.replaceChildren(summary, body, aboutDamage());
+    summarise(text.specials);
+    const token = view.token !== null && view.token < answer.tokens.length ? view.token : worstOf(answer.tokens);
+    const feature = view.feature;
+    [view.token, view.feature] = [null, null];
+    chooseTab(view.tab);
+    if (token !== null) chooseToken(token, "jump");
+    if (feature !== null) openFeature(feature);
+    write();
+    learn(answer);
+  }
+
+  // Labels, densities and fates come with a pass over held-out text; when it is through, what is shown is completed, and nothing moves.
+  function learn(answer) {
+    leaveActivity();
+    list.pass(null);
+    if (answer.activity?.ready !== false) return;
+    list.pass(0, 0);
+    leaveActivity = followActivity(view.run, answer.sae, {
+      progress(done, total) {
+        list.pass(done, total);
+        details.progress(done, total);
+      },
+      async ready() {
+        list.pass(null);
+        const more = await compared({ sae: answer.sae, text: answer.text }).catch(() => null);
+        if (!more || comparison !== answer) return;
+        comparison.features = more.features;
+        list.learn(more);
+        list.choose(view.feature);
+        text.feature(featureNow(), pin.element);
+        refresh();
+      },
+      problem(error) {
+        list.pass(null);
+        details.problem(error);
+      },
+    });
+  }
+
+  const compared = ({ sae, text }) => ask(runAddress(view.run, `/compare?${new URLSearchParams({ text, ...(sae ? nameOf(sae) : {}) })}`));
+
+  function summarise(specials) {
+    summary.replaceChildren(damage(comparison, specials, (index) => {
+      if (view.tab !== "tokens" && view.tab !== "feature") chooseTab("tokens");
+      text.jump(index);
+    }));
+  }
+
+  function noticesOf({ sae, above, notes }) {
+    const found = [];
+    if (!sae.can_change)
+      found.push(
+        h(
+          "div.inspect-notice",
+          { role: "note" },
+          h("p", {}, h("b", {}, "These features cannot change: "), "the adapter lies only in layers above this SAE, so both models give it the same stream. What adaptation changes is what later layers make of it."),
+          above.length ? h("p.lab-note", {}, "See features that can, through an SAE above:") : null,
+          above.length ? h("div.inspect-aboves", {}, ...above.slice(0, 6).map((one) => h("button.lab-button.inspect-above", { type: "button", title: one.sae_id, onclick: () => look({ sae: one }) }, named(one)))) : null,
+        ),
+      );
+    const others = sae.can_change ? notes : notes.filter((note) => !/cannot change/.test(note));
+    return [...found, ...others.map((note) => h("p.inspect-notice", {}, note))];
+  }
+
+  function named(one) {
+    const sae = saes.find((other) => same(other, one));
+    return sae ? `Layer ${sae.layer}, ${count(sae.d_sae)}, L0 ${Math.round(sae.l0)}` : one.sae_id;
+  }
+
+  // Choosing
+
+  const featureNow = () => (view.feature === null ? null : (comparison.features.find(({ feature }) => feature === view.feature) ?? opened.get(view.feature) ?? null));
+
+  function chooseFeature(feature) {
+    view.feature = feature;
+    told.replaceChildren();
+    list.choose(feature);
+    pin.draw();
+    text.feature(featureNow(), pin.element);
+    later(write);
+    refresh();
+  }
+
+  // By number: it may be silent on this text or not among those listed; then it is asked for.
+  async function openFeature(feature) {
+    if (comparison.features.some((one) => one.feature === feature) || opened.has(feature)) return chooseFeature(feature);
+    const on = comparison;
+    try {
+      const { before, after, label, status, density } = await ask(runAddress(view.run, `/feature?${new URLSearchParams({ ...nameOf(view.sae), feature, text: on.text })}`));
+      if (on !== comparison) return;
+      const row = { feature, before, after, change: before.reduce((sum, x, i) => sum + Math.abs(after[i] - x), 0), max: Math.max(...before, ...after), density: density?.before ?? null, label, status, opened: true };
+      opened.set(feature, row);
+      list.add(row);
+      chooseFeature(feature);
+    } catch (error) {
+      told.replaceChildren(problem(error));
+    }
+  }
+
+  function chooseToken(index, how) {
+    view.token = index;
+    text.token(index);
+    list.token(index, how === "pointer");
+    details.token(index);
+    later(write);
+  }
+
+  function chooseTab(tab) {
+    if (view.tab === "steer" && tab !== "steer") {
+      steer.stop();
+      steer.forget();
+    }
+    view.tab = tab;
+    bar.choose(tab);
+    panel.setAttribute("aria-labelledby", bar.idOf(tab));
+    body.dataset.tab = tab;
+    const content = { tokens: [text.element], feature: [text.element, details.element], steer: [steer.element], replay: [replay] }[tab];
+    if (panel.firstChild !== content[0] || panel.childElementCount !== content.length) panel.replaceChildren(...content);
+    write();
+    refresh();
+    if (tab === "replay") openReplay();
+  }
+
+  // The parts that ask the lab about the chosen feature, a moment after the last choice: arrow keys run through the list faster.
+  let waiting;
+  function refresh() {
+    clearTimeout(waiting);
+    const what = { run: view.run, ...nameOf(view.sae), text: comparison.text, feature: view.feature };
+    if (view.tab === "feature") waiting = setTimeout(() => details.show(what, view.token), 120);
+    else details.stop();
+    if (view.tab === "steer") steer.show({ ...what, place: placeOf(comparison.sae) }, view.feature);
+    bar.name("feature", view.feature === null ? "Feature" : `Feature ${view.feature}`);
+  }
+
+  let leaveReplay = null;
+  async function openReplay() {
+    if (leaveReplay) return;
+    try {
+      const { mount: mountReplay } = await import("/lab/assets/replay.js");
+      leaveReplay = (await mountReplay(replay, { run: view.run })) ?? (() => {});
+    } catch (error) {
+      console.error(error);
+      replay.replaceChildren(problem(new Error("The replay could not be shown. Reload the page.")));
+    }
+  }
+
+  function firstWords() {
+    const words = comparison?.text.split(/(?<=\s)/) ?? [];
+    return words.slice(0, Math.max(3, Math.min(12, Math.floor(words.length / 2)))).join("").trimEnd();
+  }
+
+  function write() {
+    if (!comparison) return;
+    remember({ run: view.run, ...nameOf(view.sae), text: view.text, feature: view.feature, token: view.token, tab: view.tab === "tokens" ? null : view.tab });
+    if (view.tab === "steer") steer.keep();
+  }
+
+  function leave() {
+    clearTimeout(waiting);
+    leaveActivity();
+    details.stop();
+    steer.stop();
+    form.close();
+    leaveReplay?.();
+  }
+
+  return { element, start, leave };
+}
+
+const nameOf = ({ release, sae_id }) => ({ release, sae_id });
+const whole = (words) => (/^\d{1,9}$/.test(words ?? "") ? Number(words) : null);
+
+// Browsers limit how often a page may write its address; running through a list would exceed it.
+let pending;
+function later(write) {
+  clearTimeout(pending);
+  pending = setTimeout(write, 150);
+}
+
+const skeleton = () =>
+  h("div.inspect-skeleton", { role: "status", "aria-label": "The text is being read by both models" }, ...[64, 40, 300].map((height) => h("div", { style: `height: ${height}px` })));

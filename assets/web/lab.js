@@ -1,11 +1,22 @@
-// Mounts live views ("islands"): every element with data-lab="NAME" gets NAME.js's mount(element, props), now and whenever one appears.
+// Starts what every page has, and mounts live views ("islands"): every element with data-lab="NAME" gets NAME.js's mount(element, props),
+// now and whenever one appears.
+import { problem } from "/lab/assets/dom.js";
+import { header } from "/lab/assets/header.js";
+
 const mounted = new WeakMap();
 
 async function mount(element) {
   if (mounted.has(element)) return;
   mounted.set(element, () => {});
-  const view = await import(`/lab/assets/${element.dataset.lab}.js`);
-  const unmount = await view.mount(element, JSON.parse(element.dataset.props || "{}"));
+  element.closest(".prose")?.classList.remove("prose", "gradio-style"); // Gradio's text style would colour everything inside
+  let unmount;
+  try {
+    const view = await import(`/lab/assets/${element.dataset.lab}.js`);
+    unmount = await view.mount(element, JSON.parse(element.dataset.props || "{}"));
+  } catch (error) {
+    console.error(error);
+    element.replaceChildren(problem(new Error("This part of the page could not be shown. Your runs are safe. Reload the page.")));
+  }
   mounted.set(element, unmount || (() => {}));
   if (!element.isConnected) leave(element);
 }
@@ -20,8 +31,10 @@ const islandsIn = (node) =>
 
 new MutationObserver((changes) => {
   for (const change of changes) {
+    if (change.type === "attributes") change.target.replaceWith(change.target.cloneNode(false)); // Gradio changed its data in place: mount anew
     for (const node of change.removedNodes) islandsIn(node).filter((element) => !element.isConnected).forEach(leave);
     for (const node of change.addedNodes) islandsIn(node).forEach(mount);
   }
-}).observe(document.documentElement, { childList: true, subtree: true });
+}).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-props"] });
 islandsIn(document.documentElement).forEach(mount);
+header();

@@ -128,6 +128,11 @@ class FrozenSAE(nn.Module):
         shift, scale = self._shift_and_scale(x.to(self.W_enc.dtype))
         return self.decode(self._encode(x, shift, scale)) * scale + shift
 
+    def written_by(self, x: Tensor, feature: int) -> Tensor:
+        """`(..., d_in)`: what one unit of a feature adds to the reconstruction of x; its decoder row, unless the input is rescaled."""
+        _, scale = self._shift_and_scale(x.to(self.W_enc.dtype))
+        return self.W_dec[feature] * scale
+
     def _encode(self, x: Tensor, shift: Tensor | float, scale: Tensor | float) -> Tensor:
         x = (x.to(self.W_enc.dtype) - shift) / (scale + self.eps)
         return self.activation((x - self.b_dec if self.subtract_b_dec else x) @ self.W_enc)

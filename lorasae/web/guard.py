@@ -1,118 +1,163 @@
 """What Gradio does not do for itself: whom a request may come from, what it may ask for, and how its answer may be used.
 
 One ASGI layer around everything. It refuses foreign hosts (DNS rebinding) and foreign origins (a web page elsewhere acting for a visitor),
-closes Gradio's routes that the lab does not need, bounds what is uploaded, gives each visitor a cookie and each answer its headers.
+closes the addresses that the lab does not need, bounds what is sent, gives each visitor a cookie and each answer its headers.
 """
 
-from http.cookies import SimpleCookie
-from typing import Any
-from urllib.parse import unquote, urlsplit
+import html
+import ipaddress
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lorasae.identity import COOKIE, new_cookie
 from lorasae.settings import LabSettings
+from lorasae.web.addresses import MEGABYTE, Addresses, is_gradios, is_lasting, most_bytes
+from lorasae.web.headers import security_headers
+from lorasae.web.problems import problem
+from lorasae.web.visitors import NewVisitor, new_visitor
 
-MAX_BODY_BYTES = 25_000_000
-_YEAR_S = 365 * 24 * 3600
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-_CLOSED = ("/gradio_api/proxy", "/proxy", "/gradio_api/deep_link", "/gradio_api/component_server_disabled", "/monitoring", "/gradio_api/monitoring")
-_REMOTE_FILES = ("file=http", "file/http", "proxy=", "file=//", "file=ftp")
-_FRAMES = "'self' https://huggingface.co"
-_HEADERS = {
-    "content-security-policy": "; ".join(
-        (
-            "default-src 'self'",
-            "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's templates are compiled in the browser
-            "style-src 'self' 'unsafe-inline'",
-            "connect-src 'self'",
-            "img-src 'self' data: blob:",
-            "font-src 'self' data:",
-            "worker-src 'self' blob:",
-            "frame-src https://www.neuronpedia.org https://neuronpedia.org",
-            "object-src 'none'",
-            "base-uri 'self'",
-            "form-action 'self' https://huggingface.co",
-            f"frame-ancestors {_FRAMES}",
-        )
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-}
+_READING = ("GET", "HEAD")
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>LoRA-SAE Lab</title><link rel="stylesheet" href="/lab/assets/lab.css">
+<body style="font-family: system-ui, sans-serif; max-width: 36rem; margin: 20vh auto; padding: 0 1rem">
+<p>{sentence}</p><p><a href="/">The lab's first page</a></p></body></html>"""
+
+
+class Refusal(NamedTuple):
+    """Why a request is turned away."""
+
+    status: int
+    sentence: str
 
 
 class Guard:
     """The ASGI layer."""
 
-    def __init__(self, app: ASGIApp, settings: LabSettings) -> None:
-        self.app, self.settings = app, settings
+    def __init__(self, app: ASGIApp, settings: LabSettings, pages: Iterable[str]) -> None:
+        self.app, self.settings, self.addresses = app, settings, Addresses(pages)
+        self._headers = security_headers(settings.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._other(scope, receive, send)
+            if scope["type"] == "lifespan":  # the lab has no web sockets
+                await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if problem := self.refusal(scope["method"], scope["path"], scope.get("query_string", b"").decode("latin-1"), headers):
-            status, sentence = problem
-            await PlainTextResponse(sentence, status)(scope, receive, self._dressed(send, None))
+        headers, path = Headers(scope=scope), scope["path"]
+        if refusal := self.refusal(scope["method"], path, headers):
+            await _told(refusal, headers)(scope, receive, self._dressed(send, path))
             return
-        cookie = self._missing_cookie(headers)
-        if cookie:  # handlers of this very request already speak for the new visitor
-            scope["headers"] = [*scope["headers"], (b"cookie", f"{COOKIE}={cookie}".encode())]
-        await self.app(scope, _bounded(receive), self._dressed(send, self._cookie_line(cookie, headers) if cookie else None))
+        visitor = new_visitor(headers) if self.settings.access == "visitors" and self.addresses.is_page(path) else None
+        if visitor:  # handlers of this very request already speak for the new visitor
+            scope = {**scope, "headers": visitor.request_headers(scope["headers"])}
+        await _Body(most_bytes(path)).bound(self.app, scope, receive, self._dressed(send, path, visitor))
 
-    def refusal(self, method: str, path: str, query: str, headers: Headers) -> tuple[int, str] | None:
-        """Why a request is turned away, with the status: or None if it may pass."""
-        host = _host_name(headers.get("host", ""))
-        if host not in self.settings.allowed_hosts:
-            return 403, f"The host name {host!r} is not one of this lab's. Its operator can add it to LORASAE_ALLOWED_HOSTS."
-        asked = unquote(unquote(path)).lower()
-        if asked.startswith(_CLOSED) or any(part in f"{asked}?{unquote(query).lower()}" for part in _REMOTE_FILES):
-            return 403, "The lab does not use this address."
-        if method not in _SAFE_METHODS and self._is_foreign(headers, host):
-            return 403, "This request comes from another web page. Open the lab itself and try there."
+    def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
+        """Why a request is turned away; None if it may pass."""
+        if not self._is_ours(headers):
+            name = _host_name(headers.get("host", ""))
+            return Refusal(403, f"The host name {name!r} is not one of this lab's. Its operator can add it to LORASAE_ALLOWED_HOSTS.")
+        if not self.addresses.is_open(path):
+            if is_gradios(path):
+                return Refusal(403, "The lab does not use this address. Go back to its first page.")
+            return Refusal(404, "There is nothing at this address. Go back to the lab's first page.")
+        if self._is_foreign(headers) and not (method in _READING and self.addresses.is_page(path) and _is_navigation(headers)):
+            return Refusal(403, "This request comes from another web page. Open the lab itself and try there.")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            return 413, f"More than {MAX_BODY_BYTES // 1_000_000} MB were sent. Send less."
+        if not (length.isascii() and length.isdigit()) or int(length) > most_bytes(path):
+            return _too_much(most_bytes(path))
         return None
 
-    def _is_foreign(self, headers: Headers, host: str) -> bool:
-        if headers.get("sec-fetch-site", "same-origin") == "cross-site":
+    def _is_ours(self, headers: Headers) -> bool:
+        """Whether the request names this lab as its host. A page elsewhere that rebinds its own name to this machine does not.
+
+        Strangers may also come by number: no name is bound to it, so that nothing can be rebound; a Space's health checks do.
+        """
+        hosts = headers.getlist("host")
+        name = _host_name(hosts[0]) if len(hosts) == 1 else ""
+        return name in self.settings.allowed_hosts or (self.settings.access == "visitors" and _is_number(name))
+
+    def _is_foreign(self, headers: Headers) -> bool:
+        """Whether a web page elsewhere has sent this. Browsers say so; what says nothing is no browser, and acts for nobody but itself."""
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site not in (None, "none", "same-origin"):
             return True
-        origin = headers.get("origin")
-        return origin is not None and (_host_name(urlsplit(origin).netloc) != host or urlsplit(origin).netloc != headers.get("host"))
+        if origin is None or _netloc(origin) == headers.get("host", "").lower():
+            return False
+        # A proxy before the lab may have put another Host; then the browser's own word counts, for names that are this lab's.
+        return not (site == "same-origin" and _host_name(_netloc(origin)) in self.settings.allowed_hosts)
 
-    def _missing_cookie(self, headers: Headers) -> str | None:
-        if self.settings.access == "local" or f"{COOKIE}=" in headers.get("cookie", ""):
-            return None
-        return new_cookie()
-
-    def _cookie_line(self, value: str, headers: Headers) -> str:
-        cookie: Any = SimpleCookie({COOKIE: value})
-        cookie[COOKIE].update({"path": "/", "httponly": True, "max-age": _YEAR_S})
-        if headers.get("x-forwarded-proto") == "https":  # a Space is shown in a frame of another site
-            return cookie[COOKIE].OutputString() + "; SameSite=None; Secure; Partitioned"
-        return cookie[COOKIE].OutputString() + "; SameSite=Lax"
-
-    def _dressed(self, send: Send, cookie_line: str | None) -> Send:
+    def _dressed(self, send: Send, path: str, visitor: NewVisitor | None = None) -> Send:
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                if cookie_line:
-                    headers.append("set-cookie", cookie_line)
+                headers.update(self._headers)
+                if is_lasting(path) and message["status"] in (200, 206, 304):
+                    headers["cache-control"] = "public, max-age=31536000, immutable"
+                else:
+                    headers.setdefault("cache-control", "no-cache")
+                if visitor:
+                    headers.append("set-cookie", visitor.cookie_line)
             await send(message)
 
         return dressed
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lifespan passes; the lab has no web sockets."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+
+class _Body:
+    """A request's body that is cut off when it grows past its limit without having said so; the answer is then that it was too much."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._seen, self._is_answered = limit, 0, False
+
+    async def bound(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the app answer."""
+
+        async def taken() -> Message:
+            message = await receive()
+            self._seen += len(message.get("body", b""))
+            return {"type": "http.disconnect"} if self._is_too_much else message
+
+        async def answered(message: Message) -> None:
+            if not self._is_too_much or self._is_answered:
+                self._is_answered = True
+                await send(message)
+
+        try:
+            await app(scope, taken, answered)
+        except Exception:
+            if not self._is_too_much:  # else it is the app's surprise at the cut
+                raise
+        if self._is_too_much and not self._is_answered:
+            await _told(_too_much(self._limit), Headers(scope=scope))(scope, receive, send)
+
+    @property
+    def _is_too_much(self) -> bool:
+        return self._seen > self._limit
+
+
+def _told(refusal: Refusal, headers: Headers) -> Response:
+    """A sentence: as a page for a person, else as the lab's scripts read it."""
+    if _is_navigation(headers) or headers.get("accept", "").startswith("text/html"):
+        return HTMLResponse(_PAGE.format(sentence=html.escape(refusal.sentence)), refusal.status)
+    return problem(refusal.sentence, refusal.status)
+
+
+def _too_much(limit: int) -> Refusal:
+    return Refusal(413, f"More than {limit // MEGABYTE} MB were sent. Send less.")
+
+
+def _is_navigation(headers: Headers) -> bool:
+    return headers.get("sec-fetch-mode") == "navigate"
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _host_name(host: str) -> str:
@@ -123,14 +168,9 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _bounded(receive: Receive) -> Receive:
-    """The request's body, cut off when it grows past the limit without having said so."""
-    seen = 0
-
-    async def bounded() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > MAX_BODY_BYTES else message
-
-    return bounded
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,1 +1,0 @@
-export function mount(element, props) { element.textContent = "island " + JSON.stringify(props); }

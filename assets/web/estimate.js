@@ -1,0 +1,97 @@
+// What a run will take: time, memory, steps. First reckoned, then measured on this machine when that is wanted and possible.
+import { ago, ask, duration, h, show } from "/lab/assets/dom.js";
+import { style } from "/lab/assets/style.js";
+
+const IDLE_MS = 3000; // nothing was ever measured here: measure by itself, once the form has come to rest
+const STATES = { fits: "succeeded", tight: "running", "does not fit": "failed" };
+
+export async function mount(element, { problem, forecast, config }) {
+  await style("adapt");
+  const card = h("section.lab-card.lab-stack.estimate", { "aria-label": "What it will take" });
+  element.append(card);
+  if (problem) {
+    card.append(h("h2", {}, "What it will take"), h("p.lab-note", {}, problem));
+    return;
+  }
+  let gone = false;
+  let waiting = null;
+
+  async function measure() {
+    clearTimeout(waiting);
+    draw(forecast, true);
+    try {
+      forecast = await ask("/lab/estimate/measure", { method: "POST", body: { config } });
+      if (!gone) draw(forecast);
+    } catch (error) {
+      if (!gone) draw(forecast, false, error.message);
+    }
+  }
+
+  function draw(known, measuring = false, sentence = null) {
+    card.replaceChildren(...content(known, { measuring, sentence, measure }));
+  }
+
+  draw(forecast);
+  if (!forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
+  return () => {
+    gone = true;
+    clearTimeout(waiting);
+  };
+}
+
+function content(known, { measuring, sentence, measure }) {
+  const steps = `${known.n_steps.toLocaleString("en")} steps of ${known.tokens_per_step.toLocaleString("en")} tokens: ${show(known.tokens, "tokens")} tokens`;
+  const title = h("h2", {}, "What it will take");
+  if (known.unknown) return [title, h("p", {}, steps + "."), h("p.lab-note", {}, known.unknown)];
+  const { memory, time } = known;
+  const needed = memory.measured_bytes ?? memory.reckoned_bytes;
+  return [
+    h("div.estimate-head", {}, title, h("span.lab-chip", { "data-state": STATES[memory.verdict] }, memory.verdict)),
+    h(
+      "div.estimate-numbers",
+      { "aria-live": "polite" },
+      number(`${known.known_from === "assumed" ? "≈ " : ""}${duration(time.total_s)}`, "time"),
+      number(show(needed, "bytes"), `of ${show(memory.there_is_bytes, "bytes")} memory`),
+      number(known.n_steps.toLocaleString("en"), "steps"),
+    ),
+    memory.change ? h("p.lab-problem", {}, `It does not fit. ${memory.change}.`) : null,
+    memory.verdict === "does not fit" && !memory.change
+      ? h("p.lab-problem", {}, "It does not fit, and smaller portions or half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
+      : null,
+    h("p.lab-note", {}, provenance(known)),
+    measuring
+      ? h("p.estimate-measuring", { role: "status" }, "Measuring a few steps on this machine: some 20 seconds. You can go on, or start right away.")
+      : known.known_from === "measured"
+        ? null
+        : h("div.lab-row", {}, h("button.lab-button", { type: "button", disabled: Boolean(known.cannot_measure), onclick: measure }, "Measure these settings here"), h("span.lab-note", {}, sentence || known.cannot_measure || "Takes some 20 seconds.")),
+    h("details.lab-more", {}, h("summary", {}, "In detail"), h("p.lab-note", {}, `${steps}; ${known.n_evaluations} evaluations on the way.`), timeTable(known), memoryTable(memory)),
+  ].filter(Boolean);
+}
+
+const number = (value, words) => h("div", {}, h("strong.lab-number", {}, value), h("span.lab-note", {}, words));
+
+function provenance(known) {
+  if (known.known_from === "measured") return `Time and memory measured on this machine with these very settings, ${ago(known.measured)}.`;
+  if (known.known_from === "measured elsewhere")
+    return `Calculated for these settings, at the speed this machine showed with other ones (${known.measured_of}, ${ago(known.measured)}).`;
+  return "Calculated for these settings, at a speed assumed for this kind of machine: nothing has been measured here yet.";
+}
+
+const row = (label, value, share) =>
+  h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, h("span.estimate-bar", { style: `width:${Math.max(1, Math.round(100 * share))}%` })), h("td.lab-number", {}, value));
+
+function timeTable({ time, tokens_per_s }) {
+  const parts = [
+    ["starting and loading", time.start_s],
+    [`training at ${show(tokens_per_s, "tokens/s")} tokens/s`, time.training_s],
+    ["evaluations", time.evaluating_s],
+  ];
+  return h("table.lab-table.estimate-table", {}, h("caption", {}, "Time"), h("tbody", {}, parts.map(([label, seconds]) => row(label, duration(seconds), seconds / time.total_s))));
+}
+
+function memoryTable(memory) {
+  const rows = memory.parts.map(({ label, bytes }) => row(label, show(bytes, "bytes"), bytes / memory.reckoned_bytes));
+  const measured = memory.measured_bytes ? `, measured ${show(memory.measured_bytes, "bytes")}` : "";
+  const caption = `Memory: calculated ${show(memory.reckoned_bytes, "bytes")}${measured}, of ${show(memory.there_is_bytes, "bytes")} (${memory.where})`;
+  return h("table.lab-table.estimate-table", {}, h("caption", {}, caption), h("tbody", {}, rows));
+}

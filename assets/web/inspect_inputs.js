@@ -1,0 +1,88 @@
+// What to look at: which run, through which SAE, which text. What is typed stays whatever the lab answers.
+import { h, show } from "/lab/assets/dom.js";
+import { saePicker } from "/lab/assets/sae_picker.js";
+import { sentencesFor } from "/lab/assets/sentences.js";
+
+// on: {run(run_id), sae({release, sae_id}), look(text), link()}
+export function inputs(on) {
+  const runs = h("select", { id: "inspect-run", onchange: () => on.run(runs.value) });
+  const picker = saePicker({ choose: on.sae });
+  const text = h("textarea", { id: "inspect-text", rows: 3, maxlength: 20000, placeholder: "Type or paste any text", spellcheck: "false" });
+  const go = h("button.lab-button.primary.inspect-go", { type: "submit" }, "Look inside");
+  const ready = h("div.inspect-ready");
+  const copied = h("span.lab-note", { role: "status" });
+  const copy = h("button.lab-button.quiet", { type: "button", onclick: copyLink, title: "A link that restores this view" }, "Copy link");
+  const element = h(
+    "form.lab-card.inspect-inputs",
+    { "aria-label": "What to look at" },
+    h("div.inspect-field", {}, h("label.inspect-label", { for: "inspect-run" }, "Run"), runs),
+    h("div.inspect-field", {}, picker.element),
+    h("div.inspect-field.inspect-wide", {}, h("label.inspect-label", { for: "inspect-text" }, "Text"), text),
+    h("div.inspect-actions.inspect-wide", {}, go, ready, h("span.inspect-share", {}, copied, copy)),
+  );
+
+  const fit = () => {
+    text.style.height = "auto";
+    text.style.height = `${Math.min(220, text.scrollHeight + 2)}px`;
+  };
+  const look = () => (text.value.length ? on.look(text.value) : text.focus());
+  text.addEventListener("input", fit);
+  text.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    look();
+  });
+  element.addEventListener("submit", (event) => {
+    event.preventDefault();
+    look();
+  });
+
+  async function copyLink() {
+    on.link();
+    try {
+      await navigator.clipboard.writeText(location.href);
+      copied.textContent = "Copied.";
+    } catch {
+      copied.textContent = "Copy it from the address bar."; // no clipboard here; the address is the link
+    }
+    setTimeout(() => (copied.textContent = ""), 4000);
+  }
+
+  return {
+    element,
+    text: () => text.value,
+    // cards of the finished runs, the example, and the run that is open: a link may lead to one that is in no list of ours
+    offerRuns(own, example, open) {
+      const known = new Set([...own, example].filter(Boolean).map(({ run_id }) => run_id));
+      const option = (card) => h("option", { value: card.run_id, selected: card.run_id === open.run_id }, titled(card));
+      const group = (label, cards) => (cards.length ? h("optgroup", { label }, ...cards.map(option)) : null);
+      runs.replaceChildren(...[group("Your runs", own), group("Example", example ? [example] : []), group("Opened by its link", known.has(open.run_id) ? [] : [open])].filter(Boolean));
+    },
+    offerSaes: picker.offer,
+    chooseSae: picker.choose,
+    close: picker.close,
+    offerSentences(model) {
+      const choose = (sentence) => {
+        write(sentence.text);
+        look();
+      };
+      ready.replaceChildren(h("span.lab-note", {}, "Ready sentences:"), ...sentencesFor(model).map((sentence) => h("button.lab-button.quiet.inspect-sentence", { type: "button", title: sentence.text, onclick: () => choose(sentence) }, sentence.name)));
+    },
+    write,
+    busy(is) {
+      go.textContent = is ? "Looking…" : "Look inside";
+      go.setAttribute("aria-disabled", String(is));
+    },
+  };
+
+  function write(words) {
+    text.value = words;
+    requestAnimationFrame(fit);
+  }
+}
+
+function titled({ name, title, run_id, headline }) {
+  const closed = headline?.gap_closed?.value;
+  const words = [name || title || run_id, name && title && name !== title ? title : null, closed === null || closed === undefined ? null : `gap closed ${show(closed, "fraction")}`];
+  return words.filter(Boolean).join(" · ");
+}

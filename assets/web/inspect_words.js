@@ -1,0 +1,36 @@
+// Numbers and words of the page Inspect, so that every part of it says the same.
+export const value = (number, digits = 2) => (number === null || number === undefined ? "–" : number.toFixed(digits).replace("-", "−"));
+export const signed = (number, digits = 2) => {
+  if (number === null || number === undefined) return "–";
+  const shown = Math.abs(number).toFixed(digits);
+  return Number(shown) === 0 ? shown : `${number < 0 ? "−" : "+"}${shown}`;
+};
+export const percent = (fraction, digits = 0) => (fraction === null || fraction === undefined ? "–" : `${(100 * fraction).toFixed(digits)} %`);
+export const count = (number) => number.toLocaleString("en");
+
+// Densities span decades: two significant digits.
+export const rare = (fraction) => (fraction === null || fraction === undefined ? "–" : fraction === 0 ? "0 %" : `${Number((100 * fraction).toPrecision(2))} %`);
+
+// What became of a feature, as the lab's activity pass over held-out text found it.
+export const FATES = {
+  kept: "fires on the same tokens as before",
+  shifted: "still fires, but differently",
+  lost: "fired before adaptation, hardly any more",
+  new: "hardly fired before, fires now",
+};
+
+// What of a KL that the SAE caused the adapter undid.
+export function healing(before, after) {
+  if (!(before > 0.005)) return "the SAE does no harm here";
+  const share = 1 - after / before;
+  return share >= 0 ? `adaptation heals ${percent(share)} of it` : `adaptation makes it ${percent(-share)} worse`;
+}
+
+// The opacity law of the tints: small activations stay visible beside large ones.
+export const opacity = (magnitude, largest) =>
+  magnitude < 5e-5 || !(largest > 0) ? 0 : Math.min(1, 0.05 + 0.95 * Math.log10(1 + (9 * magnitude) / largest));
+
+// Special tokens (BOS and the like) pass by the SAE and are not scored.
+export const isAside = (token) => token.bypassed || !token.scored;
+
+export const placeOf = (sae) => (sae.layer === null || sae.layer === undefined ? sae.hook_point : `layer ${sae.layer}`);

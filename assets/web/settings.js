@@ -1,0 +1,60 @@
+// A run's settings as a table, in the words of the config file; what differs from the default stands out.
+import { h } from "/lab/assets/dom.js";
+
+// {"train.tokens": 147456, …}: one entry per setting, whatever its depth. SAEs are read as one setting.
+export function flat(config, prefix = "") {
+  return Object.entries(config).reduce((all, [key, value]) => {
+    const name = prefix ? `${prefix}.${key}` : key;
+    if (name === "saes") return { ...all, saes: value.map(({ release, sae_id }) => [release, sae_id].filter(Boolean).join(" / ")) };
+    const nested = value !== null && typeof value === "object" && !Array.isArray(value);
+    return { ...all, ...(nested ? flat(value, name) : { [name]: value }) };
+  }, {});
+}
+
+export function told(value) {
+  if (value === null || value === undefined || value === "") return "–";
+  if (Array.isArray(value)) return value.length ? value.join(", ") : "–";
+  if (typeof value === "number") return Number.isInteger(value) ? value.toLocaleString("en") : String(value);
+  return typeof value === "boolean" ? (value ? "yes" : "no") : String(value);
+}
+
+export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+// The settings that tell runs apart, on one line.
+export function inShort({ config: { model, adapter, train, data }, saes }) {
+  const places = (saes ?? []).map(({ layer, sae_id, release }) => (layer === null || layer === undefined ? sae_id || release : `layer ${layer}`));
+  const where = adapter.layers.length ? `layers ${adapter.layers.join(", ")}` : { after: "layers after the SAE", all: "all layers" }[adapter.placement];
+  const text = data.source === "pocket" ? "" : ` of ${data.source}`;
+  return [model.model, `SAE at ${places.join(", ")}`, `rank ${adapter.rank} on ${where}`, `${train.tokens.toLocaleString("en")} tokens${text}`].join(" · ");
+}
+
+export function settingsTable(config, defaults) {
+  const [mine, usual] = [flat(config), flat(defaults)];
+  const names = Object.keys(mine).filter((name) => name !== "name");
+  const changed = names.filter((name) => name in usual && !same(mine[name], usual[name]));
+  const row = (name) => {
+    const differs = changed.includes(name);
+    return h(
+      `tr${differs ? ".settings-changed" : ""}`,
+      {},
+      h("th", { scope: "row" }, h("code", {}, name)),
+      h("td", {}, differs ? h("strong", {}, told(mine[name])) : told(mine[name]), differs ? h("span.lab-note", {}, ` default: ${told(usual[name])}`) : null),
+    );
+  };
+  const table = (rows) => h("div.lab-scroll", { tabindex: 0, role: "region", "aria-label": "Settings" }, h("table.lab-table", {}, h("tbody", {}, ...rows.map(row))));
+  return h(
+    "div.lab-stack",
+    {},
+    changed.length ? table(changed) : h("p.lab-note", {}, "Every setting is the default."),
+    h("details", {}, h("summary", {}, `All ${names.length} settings`), table(names)),
+  );
+}
+
+// The SAEs that were put into the model, with what was measured of them.
+export function spliced(saes) {
+  const number = (value, words) => (value === null || value === undefined ? null : `${words} ${value}`);
+  const facts = ({ d_sae, l0, fve, layer }) =>
+    [layer === null || layer === undefined ? null : `layer ${layer}`, number(d_sae?.toLocaleString("en"), "features"), number(l0?.toFixed(1), "L0"), number(fve && `${(100 * fve).toFixed(1)} %`, "variance explained")].filter(Boolean).join(" · ");
+  const link = ({ neuronpedia }) => (neuronpedia?.startsWith("https://") ? h("a", { href: neuronpedia, target: "_blank", rel: "noopener noreferrer" }, "on Neuronpedia") : null);
+  return h("ul.settings-saes", {}, ...(saes ?? []).map((sae) => h("li", {}, h("code", {}, `${sae.release} / ${sae.sae_id}`), h("span.lab-note", {}, facts(sae)), link(sae))));
+}

@@ -1,0 +1,93 @@
+"""What the Adapt page asks beside its form: the catalog, estimates and measurements, a preview of a text, uploads."""
+
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Request
+
+from lorasae.catalog import hub_id, models, saes_of, site_of
+from lorasae.config import RunConfig, run_config
+from lorasae.errand import Errands
+from lorasae.errors import LabError
+from lorasae.fitting import refuse_misfits
+from lorasae.forecast import forecast, measured_forecast, why_not_measured
+from lorasae.identity import LOCAL_OWNER
+from lorasae.lab import Lab
+from lorasae.probing import Probing
+from lorasae.sae_card import SAECard
+from lorasae.uploads import MAX_BYTES, keep, refuse_foreign_files
+from lorasae.web.access import Owner
+
+PREVIEW_LIMIT_S = 60
+
+Settings = Annotated[dict[str, Any], Body(embed=True)]  # {"config": …}
+
+
+def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
+    """`/lab/catalog…`, `/lab/estimate…`, `/lab/preview`, `/lab/uploads`."""
+    errands = Errands()
+    probing = Probing(lab.settings.home, errands)
+
+    @app.get("/lab/catalog")
+    def catalog() -> dict[str, Any]:
+        return {"models": [vars(offer) for offer in models()]}
+
+    @app.get("/lab/catalog/saes")
+    def saes(model: str) -> dict[str, Any]:
+        return {"model": hub_id(model), "saes": [row_of(card) for card in saes_of(hub_id(model))]}
+
+    @app.post("/lab/estimate")
+    def estimate(visitor: Owner, config: Settings) -> dict[str, Any]:
+        return _answer(forecast(checked(lab, config, visitor), probing), lab, run_config(config))
+
+    @app.post("/lab/estimate/measure")
+    def measure(visitor: Owner, config: Settings) -> dict[str, Any]:
+        asked = checked(lab, config, visitor)
+        before = _answer(forecast(asked, probing), lab, asked)
+        if before["cannot_measure"]:
+            raise LabError("A measurement of these settings was asked for", before["cannot_measure"], "Start the run without it")
+        return _answer(measured_forecast(asked, probing), lab, asked)
+
+    @app.post("/lab/preview")
+    def preview(visitor: Owner, config: Settings) -> dict[str, Any]:
+        asked = checked(lab, config, visitor)
+        what = f"A preview of the text {asked.data.source} was asked for"
+        online = visitor == LOCAL_OWNER or asked.data.source != "pocket"
+        return errands.run("lorasae.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=online)
+
+    @app.post("/lab/uploads")
+    async def upload(visitor: Owner, request: Request, name: str) -> dict[str, Any]:
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > MAX_BYTES:
+                break
+        kept = keep(lab.settings.home, visitor, name, bytes(content))
+        return {**vars(kept), "path": str(kept.path)}
+
+
+def checked(lab: Lab, values: dict[str, Any], visitor: str) -> RunConfig:
+    """The config of a request, which the visitor may run and which can work.
+
+    Raises:
+        LabError: If not.
+    """
+    config = run_config(values)
+    refuse_foreign_files(config, visitor, lab.settings.home)
+    refuse_misfits(config)
+    return config
+
+
+def row_of(card: SAECard) -> dict[str, Any]:
+    """An SAE of the catalog as JSON."""
+    stated = {"layer": card.layer, "site": site_of(card), "d_sae": card.d_sae, "l0": card.l0, "fve": card.fve}
+    return {"release": card.ref.release, "sae_id": card.ref.sae_id, "hook_point": card.hook_point, **stated}
+
+
+def is_training(lab: Lab) -> bool:
+    """Whether a run is at work on this machine."""
+    return bool(lab.index.with_job("running"))
+
+
+def _answer(found: dict[str, Any], lab: Lab, config: RunConfig) -> dict[str, Any]:
+    fits = found["memory"]["verdict"] if found.get("memory") else ""
+    return {**found, "cannot_measure": found["unknown"] or why_not_measured(config, fits, is_training(lab))}

@@ -1,0 +1,29 @@
+"""Secrets taken out of what is shown or logged: whatever wrote a line, no token of a visitor or of the operator leaves in it."""
+
+import logging
+import re
+
+_SECRETS = (
+    (re.compile(r"\bhf_(?:oauth_)?[A-Za-z0-9_.-]{6,}"), "hf_…"),
+    (re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1\2…"),
+    (re.compile(r"(?i)(token[\"']?\s*[:=]\s*[\"']?)[A-Za-z0-9._~+/=-]{12,}"), r"\1…"),
+    (re.compile(r"(?i)((?:authorization|x-api-key|api[_-]?key|secret|password|cookie)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;}]{4,}"), r"\1…"),
+    (re.compile(r"\b(sk|ghp|gho|github_pat|glpat|xox[abp])[-_][A-Za-z0-9_-]{16,}"), r"\1_…"),
+    (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), "AKIA…"),
+    (re.compile(r"(https?://)[^\s/@:]+:[^\s/@]+@"), r"\1…@"),
+    (re.compile(r"(?i)([?&](?:__sign|token|code|sig|signature|x-amz-[a-z-]+|policy|key-pair-id)=)[^&\s\"']+"), r"\1…"),
+)
+
+
+def redacted(text: str) -> str:
+    """The text with `…` in place of everything that looks like a secret."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+class RedactingFormatter(logging.Formatter):
+    """For the server's log: tracebacks are redacted, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))

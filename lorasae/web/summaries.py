@@ -1,0 +1,144 @@
+"""A run in JSON, as the pages read it: whose it is, what it is doing, what it was asked to do, and what came of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from lorasae.catalog import is_folder, resolve
+from lorasae.config import RunConfig, SAERef
+from lorasae.errors import LabError
+from lorasae.lab import Lab
+from lorasae.neuronpedia import neuronpedia_id
+from lorasae.run_records import pins_to_json
+from lorasae.runs import Run
+from lorasae.sae_card import SAECard
+from lorasae.web.access import may_act
+from lorasae.web.glances import Glance
+
+_HEADLINE = ("gap_closed", "ce_gap_before", "ce_gap_after")
+_MAY_GO_ON = ("interrupted", "failed", "stopped")
+Summary = dict[str, Any]
+_NEURONPEDIA = "https://www.neuronpedia.org"
+
+
+def summary(lab: Lab, run: Run, visitor: str, glance: Glance) -> Summary:
+    """All about a run."""
+    result = run.result if run.has_result else None
+    config = run.config
+    return {
+        **_outline(lab, run, visitor, config, result, glance),
+        "config": config.model_dump(mode="json"),
+        "results": result["results"] if result else None,
+        "versions": run.described.get("versions", {}),
+    }
+
+
+def card(lab: Lab, run: Run, visitor: str, glance: Glance) -> Summary:
+    """A run among others: what a summary says, without its settings and results in full, with its curve."""
+    config = run.config
+    outline = _outline(lab, run, visitor, config, run.result if run.has_result else None, glance)
+    return {**outline, "spark": glance.spark, "settings": settings_in_words(config)}
+
+
+def status_of(lab: Lab, run: Run) -> Summary:
+    """What a run is doing now."""
+    return asdict(lab.jobs.view(run.run_id))
+
+
+def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mapping[str, Any] | None, glance: Glance) -> Summary:
+    about, status = run.about, status_of(lab, run)
+    may_change = may_act(run, visitor)
+    return {
+        "run_id": run.run_id,
+        "name": about.name,
+        "title": title(about.name, config),
+        "is_yours": visitor == about.owner,
+        "may_act": may_change,
+        "shared": about.shared,
+        "is_example": run.read_only,
+        "created": about.created,
+        **status,
+        "tokens_per_step": config.train.tokens_per_step,
+        "headline": _headline(result, glance),
+        "heldout": _heldout(result),
+        "saes": [_measured_sae(sae) for sae in result["saes"]] if result else [_stated_sae(ref) for ref in config.saes],
+        "pins": pins_to_json(run.pins),
+        "resume_blocked": lab.jobs.resume_blocked(run) if may_change and status["state"] in _MAY_GO_ON else None,
+    }
+
+
+def title(name: str, config: RunConfig) -> str:
+    """What a run is called where it has no name."""
+    if name:
+        return name
+    others = f" and {len(config.saes) - 1} more" if len(config.saes) > 1 else ""
+    return f"{config.model.model.rsplit('/', 1)[-1]} around {config.saes[0].sae_id or config.saes[0].release}{others}"
+
+
+def settings_in_words(config: RunConfig) -> str:
+    """The settings that tell runs apart, on one line."""
+    adapter, train = config.adapter, config.train
+    where = f"layers {', '.join(map(str, adapter.layers))}" if adapter.layers else f"layers: {adapter.placement}"
+    return f"{config.model.model} · rank {adapter.rank} · {where} · {train.tokens:,} tokens · learning rate {train.learning_rate:g}"
+
+
+def _headline(result: Mapping[str, Any] | None, glance: Glance) -> Summary:
+    """The result's numbers; those of the latest evaluation while there is no result yet."""
+    results: Mapping[str, Any] = result["results"] if result else {}
+    gap_closed = results.get("gap_closed")
+    if gap_closed is None and "gap_closed" in glance.latest:
+        gap_closed = {"value": glance.latest["gap_closed"], "standard_error": None}
+    gaps = {key: results[key]["value"] if key in results else glance.latest.get(key) for key in _HEADLINE[1:]}
+    return {"gap_closed": gap_closed, **gaps}
+
+
+def _heldout(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {key: result["heldout"][key] for key in ("n_sequences", "n_tokens")} if result else None
+
+
+def _measured_sae(sae: Mapping[str, Any]) -> Summary:
+    ref = SAERef(release=sae["release"], sae_id=sae["sae_id"])
+    measured, card = sae.get("original") or sae.get("stated") or {}, _card(ref)
+    return _sae(ref, sae["hook_point"], sae["d_sae"], measured.get("l0"), measured.get("fve"), card)
+
+
+def _stated_sae(ref: SAERef) -> Summary:
+    card = _card(ref)
+    if card is None:
+        return _sae(ref, None, None, None, None, None)
+    return _sae(card.ref, card.hook_point, card.d_sae, card.l0, card.fve, card)
+
+
+def _sae(ref: SAERef, hook_point: str | None, d_sae: int | None, l0: float | None, fve: float | None, card: SAECard | None) -> Summary:
+    layer = re.search(r"\d+", hook_point or "")
+    return {
+        "release": ref.release,
+        "sae_id": ref.sae_id,
+        "hook_point": hook_point,
+        "layer": int(layer[0]) if layer else None,
+        "d_sae": d_sae,
+        "l0": l0,
+        "fve": fve,
+        "neuronpedia": _neuronpedia(card),
+    }
+
+
+def _card(ref: SAERef) -> SAECard | None:
+    """What is stated about an SAE; None where it cannot be found any more."""
+    try:
+        return resolve(ref) if is_folder(ref.release) else _published(ref)
+    except LabError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _published(ref: SAERef) -> SAECard:
+    """The card of a published SAE: what the installed packages say about it does not change while the lab runs."""
+    return resolve(ref)
+
+
+def _neuronpedia(card: SAECard | None) -> str | None:
+    name = neuronpedia_id(card) if card is not None else None
+    return f"{_NEURONPEDIA}/{name}" if name else None

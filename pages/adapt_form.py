@@ -1,0 +1,218 @@
+"""What the Adapt page's boxes mean together, without Gradio: values in, values and a config out. One pure function serves every change.
+
+A form is a plain dict: `model`, `layer`, `sae`, `several`, `saes`, `preset`, `source`, `data.source`, `name`, `watch`, `pinned`, and every
+setting of pages/adapt_fields.py under its own name.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorasae.catalog import POCKET_MODEL, POCKET_RELEASE, alike, default_pocket_sae, hub_id, resolve, saes_of, site_of
+from lorasae.config import PRESETS, RunConfig, SAERef, run_config
+from lorasae.config_text import flat, nested, preset_settings
+from lorasae.errors import LabError
+from lorasae.fitting import refuse_misfits, refuse_unknown_model
+from lorasae.sae_card import SAECard
+from lorasae.uploads import SUFFIXES
+from pages.adapt_fields import DATASET, FIELDS, meant, shown
+
+Form = dict[str, Any]
+SOURCES = {"The pocket world": "pocket", "A file of mine": "file", "A dataset on the Hub": "hub"}
+_CHOSEN_BY_PRESET = [setting for setting in FIELDS if setting not in {"model.revision", *(each.setting for each in DATASET)}]
+
+
+@dataclass
+class Reading:
+    """A form made consistent, and what it means."""
+
+    form: Form
+    config: RunConfig | None = None
+    problem: str | None = None  # a sentence; the config may be there all the same
+    fix: dict[str, Any] = field(default_factory=dict)  # a setting that would mend the problem
+    offered: tuple[SAECard, ...] = ()  # SAEs of the model
+
+
+def first_form(preset: str = "default") -> Form:
+    """The form as it opens: the pocket model, its default SAE, the pocket world."""
+    form: Form = {setting: shown(setting, value) for setting, value in preset_settings(preset).items() if setting in FIELDS}
+    sae = default_pocket_sae()
+    return form | {
+        "model": POCKET_MODEL,
+        "layer": resolve(sae).layer,
+        "sae": str(sae),
+        "several": False,
+        "saes": [str(sae)],
+        "preset": preset,
+        "source": "pocket",
+        "data.source": "",
+        "name": "",
+        "watch": "",
+        "pinned": [],
+    }
+
+
+def form_of(config: RunConfig, preset: str | None = None) -> Form:
+    """The form that would start this config; the preset it differs from least, if none is named."""
+    settings = flat(config.model_dump(mode="json"))
+    saes = [_whole(ref) for ref in config.saes]
+    kind = "pocket" if config.data.source == "pocket" else "file" if config.data.source.endswith(SUFFIXES) else "hub"
+    return {
+        **{setting: shown(setting, settings[setting]) for setting in FIELDS},
+        "model": config.model.model,
+        "layer": _layer_of(saes[0]),
+        "sae": saes[0],
+        "several": len(saes) > 1,
+        "saes": saes,
+        "preset": preset or nearest_preset(config),
+        "source": kind,
+        "data.source": "" if kind == "pocket" else config.data.source,
+        "name": config.name,
+        "watch": "",
+        "pinned": [],
+    }
+
+
+def nearest_preset(config: RunConfig) -> str:
+    """The preset that fewest settings differ from."""
+    settings = flat(config.model_dump(mode="json"))
+    return min(PRESETS, key=lambda preset: sum(settings[name] != value for name, value in preset_settings(preset).items()))
+
+
+def read(form: Form, changed: str = "", wish: dict[str, Any] | None = None) -> Reading:
+    """Make the form consistent after `changed` was changed, and read it.
+
+    Args:
+        form: The boxes' values.
+        changed: Which one a person touched; "" for none.
+        wish: What a live view asks for instead: {"pick": sae}, {"set": {setting: value}}.
+    """
+    form = dict(form)
+    form["model"] = hub_id(str(form["model"] or "").strip())
+    offered = saes_of(form["model"])
+    if wish:
+        changed = _granted(form, wish)
+    if changed == "preset":
+        form |= {
+            setting: shown(setting, value) for setting, value in preset_settings(form["preset"]).items() if setting in _CHOSEN_BY_PRESET
+        }
+    _choose_sae(form, changed, offered)
+    reading = Reading(form, offered=offered)
+    try:
+        reading.config = config_of(form)
+        refuse_misfits(reading.config)
+    except LabError as problem:
+        reading.problem, reading.fix = str(problem), _mending(reading.config, problem)
+    return reading
+
+
+def config_of(form: Form) -> RunConfig:
+    """The validated config of a form.
+
+    Raises:
+        LabError: For a box that is empty or means nothing, and a setting out of range.
+    """
+    refuse_unknown_model(form["model"])
+    settings = {setting: meant(setting, form[setting]) for setting in FIELDS}
+    source = "pocket" if form["source"] == "pocket" else str(form["data.source"] or "").strip()
+    if not source:
+        found = "No file was given yet" if form["source"] == "file" else "No dataset was named yet"
+        raise LabError("Text of your own was asked for", found, "Give it under Text, or choose the pocket world")
+    if not form["saes"]:
+        raise LabError("No SAE was chosen", "A run adapts the model to at least one", "Choose a layer and an SAE")
+    saes = [sae_of(text).model_dump() for text in form["saes"]]
+    chosen = {"name": str(form["name"] or "").strip()[:120], "model.model": form["model"], "data.source": source}
+    return run_config({**nested(settings | chosen), "saes": saes})
+
+
+def sae_of(text: str) -> SAERef:
+    """The SAE that a choice or typed words name: `RELEASE / SAE_ID`, `RELEASE SAE_ID`, or a release or folder alone."""
+    text = text.strip()
+    release, slash, sae_id = text.partition(" / ")
+    if not slash:
+        release, _, sae_id = text.partition(" ")
+    return SAERef(release=release.strip(), sae_id=sae_id.strip())
+
+
+def card_of(text: str) -> SAECard | None:
+    """The card of a chosen SAE; None where nothing has that name."""
+    try:
+        return resolve(sae_of(text))
+    except LabError:
+        return None
+
+
+def _granted(form: Form, wish: dict[str, Any]) -> str:
+    """Carry out what a live view asks for; which box that is as if touched."""
+    if isinstance(wish.get("pick"), str):
+        form["sae"] = wish["pick"]
+        return "sae"
+    for setting, value in (wish.get("set") or {}).items():
+        if setting in FIELDS:
+            form[setting] = shown(setting, value)
+    return ""
+
+
+def _choose_sae(form: Form, changed: str, offered: tuple[SAECard, ...]) -> None:
+    """Model, layer and SAE agree again after one of them was changed."""
+    if changed == "model":
+        first = _first_offer(form["model"], offered)
+        form |= {"sae": str(first.ref) if first else "", "saes": [str(first.ref)] if first else [], "layer": first.layer if first else None}
+    elif changed == "layer" and form["layer"] is not None:
+        at_layer = tuple(card for card in offered if card.layer == int(form["layer"]))
+        now = card_of(form["sae"] or "")
+        if at_layer:
+            form["sae"] = str((alike(now, at_layer) if now else at_layer[0]).ref)
+            _take(form, form["sae"])
+    elif changed == "sae":
+        if form["sae"]:
+            form["sae"] = _whole(sae_of(form["sae"]))
+            _take(form, form["sae"])
+    elif changed == "saes" and form["saes"]:
+        form["saes"] = [_whole(sae_of(text)) for text in form["saes"]]
+        form["sae"] = form["sae"] if form["sae"] in form["saes"] else form["saes"][-1]
+    elif changed == "several" and not form["several"]:
+        form["saes"] = [form["sae"]] if form["sae"] else []
+    if changed in ("sae", "saes"):
+        form["layer"] = _layer_of(form["sae"] or "")
+
+
+def _take(form: Form, sae: str) -> None:
+    """Put an SAE into the run: in place of the others, or, with several, in place of the one at the same place."""
+    others = [text for text in form["saes"] if text != sae and _place(text) != _place(sae)] if form["several"] else []
+    form["saes"] = sorted([*others, sae], key=lambda text: (_place(text), text))
+
+
+def _place(sae: str) -> tuple[int, str]:
+    card = card_of(sae)
+    return (card.layer, site_of(card)) if card else (-1, sae)
+
+
+def _layer_of(sae: str) -> int | None:
+    card = card_of(sae)
+    return card.layer if card and card.layer >= 0 else None
+
+
+def _whole(ref: SAERef) -> str:
+    """An SAE's full name: the default pocket SAE may be named by its release alone."""
+    return str(default_pocket_sae() if ref == SAERef(release=POCKET_RELEASE) else ref)
+
+
+def _first_offer(model: str, offered: tuple[SAECard, ...]) -> SAECard | None:
+    """What a newly chosen model starts with: the pocket's default, else the first SAE offered at a layer in the middle."""
+    if not offered:
+        return None
+    if model == POCKET_MODEL:
+        return resolve(default_pocket_sae())
+    layers = sorted({card.layer for card in offered})
+    middle = layers[(len(layers) - 1) // 2]
+    return next(card for card in offered if card.layer == middle)
+
+
+def _mending(config: RunConfig | None, problem: LabError) -> dict[str, Any]:
+    """The one setting that would mend a misfit, where its sentence names a number."""
+    known = problem.found.rpartition(" ")[2]
+    if config is None or not known.isdigit():
+        return {}
+    if problem.found.startswith("The model knows positions"):
+        return {"data.context_length": int(known)}
+    return {"adapter.rank": int(known)} if problem.found.startswith("The smallest side") else {}
