@@ -237,7 +237,7 @@ def assumed_speed(n_cores: int, on_gpu: bool) -> Speed:
     """For a machine nothing was measured on yet: a core of a present-day server, or a third of a data-centre GPU."""
     if on_gpu:
         return Speed(6e13, 8e13, 25.0, "assumed")
-    return Speed(20e9 * max(1, n_cores), 30e9 * max(1, n_cores), 12.0, "assumed")
+    return Speed(24e9 * max(1, n_cores), 36e9 * max(1, n_cores), 9.0, "assumed")
 
 
 def as_measured(speed: Speed, known_from: Literal["measured elsewhere", "measured"]) -> Speed:

@@ -6,6 +6,7 @@ and watches processes is lorasae/scheduler.py; both hold one lock, so that a run
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -49,11 +50,11 @@ class Jobs:
         *,
         launcher: Launcher = start_worker,
         devices: tuple[str, ...] = ("",),
-        **timing: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.index, self.limits = store, index, limits or Limits()
         self._lock = threading.RLock()
-        self.scheduler = Scheduler(store, index, self._lock, self.limits, launcher, devices, **timing)
+        self.scheduler = Scheduler(store, index, self._lock, self.limits, launcher, devices, clock)
 
     def start(self) -> None:
         """Take up what was left: find new folders, adopt processes at work, queue what is owed; then serve the queue."""
@@ -176,7 +177,8 @@ class Jobs:
     def view(self, run_id: str) -> JobView:
         """What the run is doing."""
         run = self.store.open_id(run_id)
-        status, row = run.status, None if run.read_only else self.index.row(run_id)
+        row = self.index.row(run_id)  # before the status: what is started meanwhile has a status that says so
+        status = run.status
         view = JobView(
             status.state, None, status.phase, status.step, status.n_steps, status.eta_s, status.message, 1, status.updated, status.fraction
         )
@@ -192,12 +194,9 @@ class Jobs:
 
     def position(self, run_id: str) -> int | None:
         """How many jobs come before a queued one, those at work included."""
-        with self._lock:
-            ahead = len(self.index.with_job("running"))
-            for place, row in enumerate(order(self.index.with_job("queued"), self.index.turns())):
-                if row.run_id == run_id:
-                    return ahead + place
-        return None
+        ahead = len(self.index.with_job("running"))
+        waiting = order(self.index.with_job("queued"), self.index.turns())
+        return next((ahead + place for place, row in enumerate(waiting) if row.run_id == run_id), None)
 
     def runs_of(self, owner: str) -> list[Row]:
         """An owner's runs, newest first; those that a terminal made in the same home are the local owner's."""
@@ -217,11 +216,7 @@ class Jobs:
 
     def _row(self, run: Run) -> Row:
         """The run's row; made if the folder is new to the index."""
-        if (row := self.index.row(run.run_id)) is None:
-            self.index.add(run.run_id, run.about)
-            row = self.index.row(run.run_id)
-            assert row is not None
-        return row
+        return self.index.row(run.run_id) or self.index.add(run.run_id, run.about)
 
     def _waits(self, run_id: str) -> bool:
         row = self.index.row(run_id)

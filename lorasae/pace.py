@@ -43,6 +43,11 @@ class Pace:
         """Seconds per step, lately; None before there were two."""
         return sum(self._steps) / len(self._steps) if len(self._steps) > 1 else None
 
+    @property
+    def evaluation_s(self) -> float | None:
+        """Seconds that the measurement at the end will take."""
+        return self.forward_s * self._n_batches_all * _CONDITIONS_ALL if self.forward_s else None
+
     def left_s(self, done: int) -> float | None:
         """Seconds until the run is done, after `done` steps; None while nobody can say."""
         step_s = self.step_s

@@ -65,6 +65,7 @@ def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
         recorder.record(0)
     reached = train(bench, first, train_s, report, stop, recorder)
     report.phase("evaluating", "all conditions on the held-out text")
+    report.progress(0.0, bench.pace.evaluation_s)
     recorder.record(reached)
     after = measure_heldout(bench, ALL, len(bench.corpus.heldout), report, stop)
     report.phase("saving", "adapter and result")
@@ -102,7 +103,7 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
     config, n_steps, pace = bench.config, bench.config.n_steps, bench.pace
     evaluated = evaluated_steps(config)
     saved_at = time.monotonic()
-    report.phase("training", f"step {first} of {n_steps}")
+    report.phase("training", f"from step {first} on, {n_steps} in all" if first else f"{n_steps} steps")
     stop.heed(f"Stopped at step {first} of {n_steps}; everything so far is kept. {going_on(bench.run)}", trained=first > 0)
     if stop.keep:
         return first

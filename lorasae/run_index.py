@@ -7,8 +7,8 @@ aside, never deleted, and a new one is filled from the folders.
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class Row:
 
 
 class RunIndex:
-    """The index, open. Safe to use from several threads."""
+    """The index, open. Safe to use from several threads; what is read comes from memory, so that no reader waits for the disk."""
 
     def __init__(self, path: Path) -> None:
         """Open it, or make it.
@@ -76,6 +76,8 @@ class RunIndex:
         self.path = path
         self.damaged: Path | None = None  # where a damaged file was put, if there was one
         self._lock = threading.RLock()
+        self._rows: Mapping[str, Row] = {}  # replaced, never changed: readers hold no lock
+        self._turns: dict[str, int] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         with _told(path):
             try:
@@ -85,104 +87,114 @@ class RunIndex:
                     raise
                 self.damaged = _set_aside(path)
                 self._connection = _opened(path)
+            self._read()
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
 
-    def add(self, run_id: str, about: About, job: Job = "", place: int = 0) -> None:
+    def add(self, run_id: str, about: About, job: Job = "", place: int = 0) -> Row:
         """A run that the index did not know."""
-        names = "run_id, owner, name, shared, hidden, created, submission, job, place"
-        values = (run_id, about.owner, about.name, about.shared, about.hidden, about.created, about.submission, job, place)
-        with self.changing() as connection:
-            connection.execute(f"INSERT INTO runs ({names}) VALUES ({', '.join('?' * len(values))})", values)
+        described = (about.owner, about.name, about.shared, about.hidden, about.created, about.submission)
+        row = Row(run_id, *described, job, place, attempt=0, again=False, remark="", pid=None, device="")
+        values = tuple(getattr(row, name) for name in _NAMES)
+        with self._changing() as connection:
+            connection.execute(f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
+            self._rows = {**self._rows, run_id: row}
+        return row
 
     def describe(self, run_id: str, about: About) -> None:
         """What changed about a run in its folder, copied."""
         self.change(run_id, owner=about.owner, name=about.name, shared=about.shared, hidden=about.hidden)
 
     def change(self, run_id: str, **columns: Any) -> None:
-        """Set columns of one run."""
-        assignments = ", ".join(f"{name} = ?" for name in columns)
-        with self.changing() as connection:
-            connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = ?", (*columns.values(), run_id))
+        """Set columns of one run; nothing happens if the index does not know it."""
+        if row := self._rows.get(run_id):
+            with self._changing() as connection:
+                self._write(connection, replace(row, **columns))
 
     def remove(self, run_id: str) -> None:
         """Forget a run."""
-        with self.changing() as connection:
+        with self._changing() as connection:
             connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+            self._rows = {known: row for known, row in self._rows.items() if known != run_id}
+
+    def start(self, run_id: str, device: str) -> None:
+        """The run's process is being started, and its owner has had a turn: both or neither."""
+        row, turn = self._rows[run_id], max(self._turns.values(), default=0) + 1
+        with self._changing() as connection:
+            connection.execute("INSERT OR REPLACE INTO turns (owner, turn) VALUES (?, ?)", (row.owner, turn))
+            self._turns = {**self._turns, row.owner: turn}
+            self._write(connection, replace(row, job="running", again=False, attempt=row.attempt + 1, device=device, pid=None))
 
     def row(self, run_id: str) -> Row | None:
         """What is known of a run."""
-        return next(iter(self._rows("WHERE run_id = ?", run_id)), None)
+        return self._rows.get(run_id)
 
     def submitted(self, owner: str, submission: str) -> Row | None:
         """The run that this submission made already."""
-        return next(iter(self._rows("WHERE owner = ? AND submission = ? AND submission != ''", owner, submission)), None)
+        found = (row for row in self._rows.values() if submission and (row.owner, row.submission) == (owner, submission))
+        return next(found, None)
 
     def of_owner(self, owner: str) -> list[Row]:
         """An owner's runs, newest first, without those taken off the list."""
-        return self._rows("WHERE owner = ? AND NOT hidden ORDER BY created DESC, run_id DESC", owner)
+        rows = [row for row in self._rows.values() if row.owner == owner and not row.hidden]
+        return sorted(rows, key=lambda row: (row.created, row.run_id), reverse=True)
 
     def with_job(self, job: Job, owner: str | None = None) -> list[Row]:
         """Runs that wait, or are at work, in the order they came."""
-        if owner is None:
-            return self._rows("WHERE job = ? ORDER BY place, run_id", job)
-        return self._rows("WHERE job = ? AND owner = ? ORDER BY place, run_id", job, owner)
+        rows = [row for row in self._rows.values() if row.job == job and owner in (None, row.owner)]
+        return sorted(rows, key=lambda row: (row.place, row.run_id))
 
     def known(self) -> set[str]:
         """The ids of all runs."""
-        with self._lock, _told(self.path):
-            return {run_id for (run_id,) in self._connection.execute("SELECT run_id FROM runs")}
+        return set(self._rows)
 
     def next_place(self) -> int:
         """A place behind everybody who ever waited."""
-        with self._lock, _told(self.path):
-            return self._connection.execute("SELECT coalesce(max(place), 0) + 1 FROM runs").fetchone()[0]
+        return max((row.place for row in self._rows.values()), default=0) + 1
 
     def turns(self) -> dict[str, int]:
         """The number of each owner's last turn; owners who never had one are not in it."""
-        with self._lock, _told(self.path):
-            return dict(self._connection.execute("SELECT owner, turn FROM turns"))
+        return self._turns
 
-    def start(self, row: Row, device: str) -> None:
-        """The run's process is being started, and its owner has had a turn: both or neither."""
-        with self.changing() as connection:
-            connection.execute(
-                "UPDATE runs SET job = 'running', again = 0, attempt = attempt + 1, device = ?, pid = NULL WHERE run_id = ?",
-                (device, row.run_id),
-            )
-            connection.execute("INSERT OR REPLACE INTO turns SELECT ?, coalesce(max(turn), 0) + 1 FROM turns", (row.owner,))
+    def _write(self, connection: sqlite3.Connection, row: Row) -> None:
+        values = (*(getattr(row, name) for name in _NAMES), row.run_id)
+        connection.execute(f"UPDATE runs SET {', '.join(f'{name} = ?' for name in _NAMES)} WHERE run_id = ?", values)
+        self._rows = {**self._rows, row.run_id: row}
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing.
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing, on the disk and in memory.
 
         Raises:
             LabError: If the disk is full, or the file cannot be written.
         """
         with self._lock, _told(self.path):
+            before = self._rows, self._turns
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
+                self._rows, self._turns = before
                 with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _rows(self, where: str, *values: Any) -> list[Row]:
-        with self._lock, _told(self.path):
-            found = self._connection.execute(f"SELECT {_COLUMNS} FROM runs {where}", values).fetchall()
-        return [_row(values) for values in found]
+    def _read(self) -> None:
+        rows = self._connection.execute(f"SELECT {_COLUMNS} FROM runs").fetchall()
+        self._rows = {row.run_id: row for row in map(_row, rows)}
+        self._turns = dict(self._connection.execute("SELECT owner, turn FROM turns").fetchall())
 
 
-_COLUMNS = ", ".join(Row.__dataclass_fields__)
+_NAMES = tuple(Row.__dataclass_fields__)
+_COLUMNS = ", ".join(_NAMES)
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    row = dict(zip(Row.__dataclass_fields__, values, strict=True))
+    row = dict(zip(_NAMES, values, strict=True))
     return Row(**{**row, **{name: bool(row[name]) for name in ("shared", "hidden", "again")}})
 
 
@@ -199,7 +211,8 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection)
-        connection.execute(f"SELECT {_COLUMNS} FROM runs LIMIT 1").fetchall()
+        if not set(_NAMES) <= {name for _, name, *_ in connection.execute("PRAGMA table_info(runs)")}:
+            raise sqlite3.DatabaseError("its tables are not those of this version")
     except BaseException:
         connection.close()
         raise
@@ -239,7 +252,7 @@ def _told(path: Path) -> Iterator[None]:
         remedy = "Free some space: runs and their results are safe in their folders" if full else "See that the folder can be written"
         raise LabError(f"The index of runs {path} was to be read or written", found, remedy) from None
     except sqlite3.DatabaseError as error:
-        if path.exists() and isinstance(error, sqlite3.IntegrityError):
+        if isinstance(error, sqlite3.IntegrityError):  # a mistake of ours
             raise
         raise LabError(
             f"The index of runs {path} was to be read or written",

@@ -209,10 +209,13 @@ class Scheduler:
             return False
         if run.is_claimed:  # somebody took it up in a terminal
             return False
+        if run.told.state == "succeeded":  # and finished it there
+            self._settle(run)
+            return False
         with run.claim() as claim:
             before = run.told
             run.write_status(_beginning(before))
-            self.index.start(row, device)
+            self.index.start(row.run_id, device)
             try:
                 worker = self.launcher(run, claim, row.owner, device)
             except OSError as error:

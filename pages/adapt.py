@@ -22,7 +22,7 @@ from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views
 from pages.adapt_fields import FIELDS, shown
-from pages.adapt_form import Form, Reading, first_form, form_of, read, sae_of
+from pages.adapt_form import Form, Reading, first_form, form_of, read, sae_of, text_boxes_used
 from pages.adapt_layout import Layout, lay_out
 from pages.parts import owner
 
@@ -47,7 +47,7 @@ def build(lab: Lab) -> None:
         layout.views[name].value = content
     names = list(layout.boxes)
     boxes = list(layout.boxes.values())
-    outputs = [*boxes, *layout.views.values(), layout.file_part, layout.hub_part, layout.several_part]
+    outputs = [*boxes, *layout.views.values(), layout.file_part, layout.several_part]
     outputs += [layout.yaml, layout.command, layout.start, layout.upload, layout.gone]
 
     def permitted(reading: Reading, visitor: str) -> Reading:
@@ -62,7 +62,7 @@ def build(lab: Lab) -> None:
     def answered(before: Form, reading: Reading, changed: str, visitor: str) -> dict[Any, Any]:
         """What the browser must be told: boxes that are no longer as it has them, and every view."""
         reading = permitted(reading, visitor)
-        return _updates(layout, before, reading, changed) | _views(layout, reading, probing, lab, visitor)
+        return _updates(layout, before, reading, changed, local) | _views(layout, reading, probing, lab, visitor)
 
     def touched(changed: str) -> Callable[..., dict[Any, Any]]:
         def handler(request: gr.Request, *values: Any) -> dict[Any, Any]:
@@ -158,12 +158,14 @@ def _first_views(reading: Reading, probing: Probing) -> dict[str, str]:
     }
 
 
-def _updates(layout: Layout, before: Form, reading: Reading, changed: str) -> dict[Any, Any]:
+def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local: bool) -> dict[Any, Any]:
     """Boxes whose value the form has and the browser has not; choices where they may have changed."""
     form = reading.form
     told: dict[Any, Any] = {
         layout.boxes[name]: gr.update(value=value) for name, value in form.items() if name in layout.boxes and value != before.get(name)
     }
+    for name, used in text_boxes_used(form, local).items():
+        told[layout.boxes[name]] = {**told.get(layout.boxes[name], gr.update()), "visible": used}
     if changed in _LAYERS_FROM:
         told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
         told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])
@@ -171,7 +173,6 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str) -> di
     return told | {
         layout.several_part: gr.update(visible=bool(form["several"])),
         layout.file_part: gr.update(visible=form["source"] == "file"),
-        layout.hub_part: gr.update(visible=form["source"] != "pocket"),
     }
 
 

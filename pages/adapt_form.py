@@ -18,6 +18,11 @@ from pages.adapt_fields import DATASET, FIELDS, meant, shown
 
 Form = dict[str, Any]
 SOURCES = {"The pocket world": "pocket", "A file of mine": "file", "A dataset on the Hub": "hub"}
+_UNUSED_BY = {  # what a dataset would need, left as it is by default
+    "pocket": ("data.config_name", "data.split", "data.column"),
+    "file": ("data.config_name", "data.split"),
+    "hub": (),
+}
 _CHOSEN_BY_PRESET = [setting for setting in FIELDS if setting not in {"model.revision", *(each.setting for each in DATASET)}]
 
 
@@ -112,9 +117,10 @@ def config_of(form: Form) -> RunConfig:
         LabError: For a box that is empty or means nothing, and a setting out of range.
     """
     refuse_unknown_model(form["model"])
-    settings = {setting: meant(setting, form[setting]) for setting in FIELDS}
+    of_no_use = _UNUSED_BY[form["source"]]
+    settings = {setting: meant(setting, form[setting]) for setting in FIELDS if setting not in of_no_use}
     source = "pocket" if form["source"] == "pocket" else str(form["data.source"] or "").strip()
-    if not source:
+    if not source or (form["source"] == "file" and not source.endswith(SUFFIXES)):
         found = "No file was given yet" if form["source"] == "file" else "No dataset was named yet"
         raise LabError("Text of your own was asked for", found, "Give it under Text, or choose the pocket world")
     if not form["saes"]:
@@ -122,6 +128,17 @@ def config_of(form: Form) -> RunConfig:
     saes = [sae_of(text).model_dump() for text in form["saes"]]
     chosen = {"name": str(form["name"] or "").strip()[:120], "model.model": form["model"], "data.source": source}
     return run_config({**nested(settings | chosen), "saes": saes})
+
+
+def text_boxes_used(form: Form, local: bool) -> dict[str, bool]:
+    """Which boxes about the text matter for the chosen source; `local`: files of this machine may be named."""
+    source = form["source"]
+    return {
+        "data.source": source == "hub" or (source == "file" and local),
+        "data.config_name": source == "hub",
+        "data.split": source == "hub",
+        "data.column": source == "hub" or (source == "file" and str(form["data.source"]).endswith(".jsonl")),
+    }
 
 
 def sae_of(text: str) -> SAERef:

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from pages.adapt_fields import DATASET, GROUPS, MODEL_DETAILS, TOKENS, Field
-from pages.adapt_form import SOURCES, Form, Reading
+from pages.adapt_form import SOURCES, Form, Reading, text_boxes_used
 from pages.adapt_views import chosen_label, layer_choices, preset_choices, sae_choices
 from pages.parts import island
 
@@ -19,7 +19,6 @@ class Layout:
     views: dict[str, gr.HTML]
     upload: gr.File
     file_part: gr.Column
-    hub_part: gr.Column
     several_part: gr.Column
     yaml: gr.Textbox
     yaml_file: gr.UploadButton
@@ -45,7 +44,7 @@ def lay_out(reading: Reading, local: bool) -> Layout:
             views["differences"] = _view()
             boxes[TOKENS.setting] = _box(TOKENS, form)
             _section("Text", "What the model reads while it adapts. One document in eight is held out, and never trained on.")
-            upload, file_part, hub_part = _text(form, boxes, views, local)
+            upload, file_part = _text(form, boxes, views, local)
             _section("Name and what to watch", "")
             boxes["name"] = gr.Textbox(
                 value=form["name"], label="Name", info="Of your own, to find the run by. May stay empty.", max_lines=1, elem_id="adapt-name"
@@ -98,7 +97,6 @@ def lay_out(reading: Reading, local: bool) -> Layout:
         views,
         upload,
         file_part,
-        hub_part,
         boxes.pop("several_part"),
         yaml,
         yaml_file,
@@ -164,28 +162,37 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
     boxes["several_part"] = several_part
 
 
-def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: bool) -> tuple[gr.File, gr.Column, gr.Column]:
+def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: bool) -> tuple[gr.File, gr.Column]:
     boxes["source"] = gr.Radio(list(SOURCES.items()), value=form["source"], label="Source", elem_id="adapt-source")
+    used = text_boxes_used(form, local)
     with gr.Column(visible=form["source"] == "file") as file_part:
         upload = gr.File(
-            label="A .txt or .jsonl file, up to 20 MB", file_types=[".txt", ".jsonl"], type="filepath", height=120, elem_id="adapt-upload"
+            label="A .txt or .jsonl file, up to 20 MB",
+            file_types=[".txt", ".jsonl"],
+            type="filepath",
+            height=132,
+            elem_id="adapt-upload",
         )
         views["uploaded"] = _view()
-    with gr.Column(visible=form["source"] != "pocket") as hub_part:
-        hint = "An id on the Hub such as roneneldan/TinyStories" + (", or a .txt or .jsonl file of this machine." if local else ".")
-        boxes["data.source"] = gr.Textbox(
-            value=form["data.source"], label="Dataset or file", info=hint, max_lines=1, elem_id="adapt-data-source"
-        )
-        with gr.Row(equal_height=False):
-            for field in DATASET:
-                boxes[field.setting] = _box(field, form)
+    hint = "An id on the Hub such as roneneldan/TinyStories" + ("; or a .txt or .jsonl file of this machine." if local else ".")
+    boxes["data.source"] = gr.Textbox(
+        value=form["data.source"],
+        label="Dataset or file",
+        info=hint,
+        max_lines=1,
+        visible=used["data.source"],
+        elem_id="adapt-data-source",
+    )
+    with gr.Row(equal_height=False):
+        for field in DATASET:
+            boxes[field.setting] = _box(field, form, visible=used[field.setting])
     views["preview"] = _view()
-    return upload, file_part, hub_part
+    return upload, file_part
 
 
-def _box(field: Field, form: Form) -> Any:
+def _box(field: Field, form: Form, *, visible: bool = True) -> Any:
     value, label, info, elem_id = form[field.setting], field.label, field.info, f"adapt-{field.setting.replace('.', '-')}"
-    common: dict[str, Any] = {"value": value, "label": label, "info": info, "elem_id": elem_id, "min_width": 200}
+    common: dict[str, Any] = {"value": value, "label": label, "info": info, "elem_id": elem_id, "min_width": 200, "visible": visible}
     if field.kind == "count":
         return gr.Number(**common, precision=0)
     if field.kind == "number":

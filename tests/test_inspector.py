@@ -58,7 +58,8 @@ def gone(pid, within_s=5.0):
 
 
 def test_the_client_costs_no_torch():
-    code = "import sys, lorasae.inspector, lorasae.web.inspect_routes; sys.exit(bool({'torch', 'transformers', 'peft', 'sae_lens'} & set(sys.modules)))"
+    heavy = "{'torch', 'transformers', 'peft', 'sae_lens'}"
+    code = f"import sys, lorasae.inspector, lorasae.web.inspect_routes; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
@@ -153,7 +154,7 @@ def test_a_process_killed_in_the_middle_is_told_and_the_next_question_works(insp
     next(stream)
     first = inspector.pid
     os.kill(first, signal.SIGKILL)
-    with pytest.raises(Unavailable, match="Its process ended in the middle of it.*Try again"):
+    with pytest.raises(Unavailable, match=r"Its process ended in the middle of it.*Try again"):
         list(stream)
     assert inspector.ask("compare", text=TEXT, **upper)["tokens"] and inspector.pid not in (None, first)
 

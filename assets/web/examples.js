@@ -24,7 +24,7 @@ export function examples({ before, after, shared, of }, read) {
     const text = h("div.heat-snippet", { dir: "auto" });
     row.tokens.forEach((token, i) => {
       const tint = opacity(row.acts[i], largest).toFixed(3);
-      text.append(h(`span.heat-token${i === row.peak ? ".peak" : ""}`, { style: `--a: ${tint}`, title: `${tokenText(token)}: ${value(row.acts[i])}` }, tokenText(token)), breaksAfter(token) ? " " : "");
+      text.append(/^ \S/.test(token) ? " " : "", h(`span.heat-token${i === row.peak ? ".peak" : ""}`, { style: `--a: ${tint}`, title: `${tokenText(token).trim()}: ${value(row.acts[i])}` }, tokenText(token).replace(/^ (?=\S)/, "")), breaksAfter(token) ? " " : "");
     });
     return h(
       "div.examples-row",

@@ -44,7 +44,8 @@ export function featureView(on) {
   }
 
   function histogramOf(feature) {
-    const marks = index === null || feature.before?.[index] === undefined ? null : { before: feature.before[index], after: feature.after[index] };
+    const here = index === null ? [0, 0] : [feature.before?.[index] ?? 0, feature.after?.[index] ?? 0];
+    const marks = Math.max(...here) > 0 ? { before: here[0], after: here[1] } : null;
     return h("section.lab-card.feature-histogram", {}, h("h3", {}, "How strongly it fires"), histogram(feature.histogram, marks));
   }
 

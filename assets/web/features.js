@@ -71,7 +71,7 @@ export function features(on) {
     const asked = search.value.trim().toLowerCase();
     const found = ({ feature, label }) => String(feature).includes(asked) || (label?.name ?? "").toLowerCase().includes(asked);
     const matches = (row) => (asked ? found(row) : row.opened || row.feature === chosen || (row.density ?? 0) <= limit);
-    const firesAt = (row) => sort.value !== "token" || token === null || Math.max(...at(row)) > 0;
+    const firesAt = (row) => sort.value !== "token" || token === null || row.feature === chosen || Math.max(...at(row)) > 0;
     const keys = {
       change: (row) => [-row.change, -row.max],
       strongest: (row) => [-row.max],
@@ -118,7 +118,7 @@ export function features(on) {
     if (!rows.length) return ["No feature fires on this text."];
     const hidden = rows.length - shown.length;
     const where = sort.value === "token" && token !== null ? [" at ", h("code", {}, tokenText(tokens[token].text))] : [];
-    if (shown.length && where.length) return [`${shown.length} fire at `, where[1], `.`];
+    if (shown.length && where.length) return [`${shown.filter((row) => Math.max(...at(row)) > 0).length} fire at `, where[1], "."];
     if (shown.length) return [search.value ? `${shown.length} of ${rows.length} match.` : hidden ? `${shown.length} listed, ${hidden} dense ones hidden.` : `${shown.length} that fire on this text.`];
     return [opens !== null ? "Not among those listed. It can be opened all the same." : search.value ? "No listed feature matches." : "All are hidden by the filters above."];
   }

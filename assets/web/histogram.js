@@ -29,7 +29,7 @@ export function histogram({ edges, before, after }, marks) {
     {},
     h("figcaption.histogram-key", {}, key("before", "Original + SAE", marks?.before), key("after", "Adapted + SAE", marks?.after)),
     picture,
-    h("p.lab-note", {}, `Across: activation; up: number of held-out tokens.${marks ? " The vertical lines are the chosen token." : " Choose a token to see where it lies."}`),
+    h("p.lab-note", {}, `Across: activation; up: number of held-out tokens.${marks ? " The vertical lines are the chosen token." : " At the chosen token the feature is silent; choose another to see where it lies."}`),
     h("details.lab-more", {}, h("summary", {}, "As a table"), h("div.histogram-table", { tabindex: 0, role: "region", "aria-label": "Histogram as a table" }, table(edges, before, after))),
   );
 }

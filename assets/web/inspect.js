@@ -40,6 +40,7 @@ function inspectPage() {
   const text = textView({ token: chooseToken, step: (by) => chooseFeature(list.neighbour(by)), clear: () => chooseFeature(null), counted: summarise });
   const details = featureView({ choose: openFeature, read: (words) => look({ text: words, tab: "tokens" }) });
   const steer = steerView({ prompt: firstWords });
+  const about = aboutDamage();
   const replay = h("div.inspect-replay");
   const bar = tabs(TABS, chooseTab);
   let pin = null;
@@ -49,7 +50,7 @@ function inspectPage() {
   const element = h(
     "div.inspect",
     {},
-    h("header.inspect-head", {}, h("h1", {}, "Look inside"), h("p.lab-note", {}, "Read any text with the original model and its SAE, and with the adapted model and the same SAE: where does the SAE hurt, where does the adapter heal, which features stayed?")),
+    h("header.inspect-head", {}, h("h1", {}, "Look inside"), h("p.lab-note", {}, "Any text, read by the original and by the adapted model with the same SAE in the stream: where the SAE hurts, where the adapter heals, which features stayed.")),
     form.element,
     notices,
     results,
@@ -126,7 +127,7 @@ function inspectPage() {
     form.chooseSae(answer.sae);
     list.show(answer, noticesOf(answer));
     text.show(answer);
-    if (!body.isConnected) results.replaceChildren(summary, body, aboutDamage());
+    if (!body.isConnected) results.replaceChildren(summary, body);
     summarise(text.specials);
     const token = view.token !== null && view.token < answer.tokens.length ? view.token : worstOf(answer.tokens);
     const feature = view.feature;
@@ -243,7 +244,7 @@ function inspectPage() {
     bar.choose(tab);
     panel.setAttribute("aria-labelledby", bar.idOf(tab));
     body.dataset.tab = tab;
-    const content = { tokens: [text.element], feature: [text.element, details.element], steer: [steer.element], replay: [replay] }[tab];
+    const content = { tokens: [text.element, about], feature: [text.element, details.element], steer: [steer.element], replay: [replay] }[tab];
     if (panel.firstChild !== content[0] || panel.childElementCount !== content.length) panel.replaceChildren(...content);
     write();
     refresh();

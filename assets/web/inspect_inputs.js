@@ -7,7 +7,7 @@ import { sentencesFor } from "/lab/assets/sentences.js";
 export function inputs(on) {
   const runs = h("select", { id: "inspect-run", onchange: () => on.run(runs.value) });
   const picker = saePicker({ choose: on.sae });
-  const text = h("textarea", { id: "inspect-text", rows: 3, maxlength: 20000, placeholder: "Type or paste any text", spellcheck: "false" });
+  const text = h("textarea", { id: "inspect-text", rows: 2, maxlength: 20000, placeholder: "Type or paste any text", spellcheck: "false" });
   const go = h("button.lab-button.primary.inspect-go", { type: "submit" }, "Look inside");
   const ready = h("div.inspect-ready");
   const copied = h("span.lab-note", { role: "status" });

@@ -19,11 +19,11 @@ export const FATES = {
   new: "hardly fired before, fires now",
 };
 
-// What of a KL that the SAE caused the adapter undid.
+// What of a KL that the SAE caused the adapter undid. Shares of next to nothing would be noise.
 export function healing(before, after) {
-  if (!(before > 0.005)) return "the SAE does no harm here";
+  if (before < 0.02) return after < 0.02 ? "the SAE does no harm here" : "no harm before, a little now";
   const share = 1 - after / before;
-  return share >= 0 ? `adaptation heals ${percent(share)} of it` : `adaptation makes it ${percent(-share)} worse`;
+  return share >= 0 ? `adaptation heals ${percent(share)} of it` : `adaptation makes it worse by ${value(after - before)}`;
 }
 
 // The opacity law of the tints: small activations stay visible beside large ones.

@@ -51,19 +51,18 @@ export function tabTitle(run, gapClosed) {
 
 // -> {element, update(run)}
 export function progress() {
-  const chip = h("span");
-  const phase = h("span.progress-phase");
+  const chip = h("span.lab-chip");
   const time = h("span.lab-note.lab-number");
   const bar = h("progress.progress-bar", { max: 1, "aria-label": "Steps done" });
   const spoken = h("p.lab-visually-hidden", { role: "status" });
-  const element = h("div.progress", {}, h("div.progress-line", {}, chip, phase, time), bar, spoken);
+  const element = h("div.progress", {}, h("div.progress-line", {}, chip, time), bar, spoken);
   let said = "";
 
   function update(run) {
     const done = part(run);
     const busy = isBusy(run.state);
-    chip.replaceChildren(stateChip(run));
-    phase.textContent = busy ? `${doing(run)}${ofPhase(run)}` : "";
+    chip.dataset.state = run.state;
+    chip.textContent = `${doing(run)}${ofPhase(run)}`;
     time.textContent = timeLeft(run, done);
     bar.hidden = !busy;
     if (run.state === "running" && run.step === 0) bar.removeAttribute("value");

@@ -45,7 +45,7 @@ function figure(width, layer, points, chosen, n_unplaced) {
   const high = Math.log(Math.max(...points.map((point) => point.l0)));
   const x = (l0) => left + 18 + ((width - left - 46) * (Math.log(l0) - low)) / (high - low || 1);
   const y = (point) => 20 + ROW * rows.findIndex((row) => key(row) === key(point));
-  const height = 20 + ROW * rows.length + 18;
+  const height = 20 + ROW * rows.length + 4;
   const marks = points
     .sort((a, b) => y(a) - y(b) || a.l0 - b.l0)
     .map((point) => mark(point, x(point.l0), y(point), chosen.includes(point.name)));

@@ -47,7 +47,7 @@ function facts(token, index, feature) {
   const rows = [];
   if (feature) {
     const [before, after] = [feature.before[index], feature.after[index]];
-    rows.push(fact(`Feature ${feature.feature}`, [value(before), " → ", value(after)], [signed(after - before), before === 0 && after === 0 ? " silent here" : " activation"]));
+    rows.push(fact(`Activation of feature ${feature.feature}`, [value(before), " → ", value(after)], before === 0 && after === 0 ? ["silent here"] : [signed(after - before)]));
   }
   rows.push(fact("Prediction made here", ["KL ", value(token.kl_before), " → ", value(token.kl_after)], [healing(token.kl_before, token.kl_after)]));
   if (token.ce_original !== null && token.ce_original !== undefined)

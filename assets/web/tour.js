@@ -6,7 +6,7 @@ import { style } from "/lab/assets/style.js";
 import { OFFER, STEPS } from "/lab/assets/tour_steps.js";
 
 const [AT, DONE] = ["lab-tour-stop", "lab-tour-seen"];
-const [PATIENCE_MS, MARGIN] = [8000, 8];
+const [PATIENCE_MS, MARGIN] = [60000, 8];
 
 // A line that offers the tour until it was taken or declined.
 export function invitation() {
@@ -46,8 +46,8 @@ async function go(stop) {
 async function show(stop) {
   close();
   const step = STEPS[stop];
-  const [target] = await Promise.all([found(step.at), style("tour")]);
-  if (kept(AT) !== String(stop)) return; // left, or gone on, while the page was being built
+  await style("tour");
+  if (kept(AT) !== String(stop)) return; // left, or gone on, meanwhile
   close();
   const last = stop === STEPS.length - 1;
   const heading = h("h2", { id: "tour-title", tabindex: -1 }, step.title);
@@ -67,21 +67,26 @@ async function show(stop) {
   );
   const ring = h("div.tour-ring", { "aria-hidden": "true" });
   document.body.append(ring, card);
-  target?.scrollIntoView({ block: "center", behavior: "instant" });
   card.show(); // not modal: the page can be used meanwhile
+  let target = null;
   const place = () => settle(card, ring, target);
+  const waiting = whenThere(step.at, (element) => {
+    target = element;
+    target.scrollIntoView({ block: "center", behavior: "instant" });
+    place();
+  });
   place();
   heading.focus({ preventScroll: true });
   const watcher = new ResizeObserver(place);
   watcher.observe(document.body);
-  addEventListener("scroll", place, { passive: true, capture: true });
-  addEventListener("resize", place);
-  addEventListener("keydown", onKey);
+  const gone = new AbortController(); // of this card alone: the next one may be there before this one's "close" is told
+  addEventListener("scroll", place, { passive: true, capture: true, signal: gone.signal });
+  addEventListener("resize", place, { signal: gone.signal });
+  addEventListener("keydown", onKey, { signal: gone.signal });
   card.addEventListener("close", () => {
+    waiting.stop();
     watcher.disconnect();
-    removeEventListener("scroll", place, { capture: true });
-    removeEventListener("resize", place);
-    removeEventListener("keydown", onKey);
+    gone.abort();
     ring.remove();
     card.remove();
   });
@@ -116,17 +121,17 @@ function settle(card, ring, target) {
   Object.assign(card.style, { left: `${Math.max(12, Math.min(box.left, innerWidth - width - 12))}px`, top: `${top}px` });
 }
 
-// The first of the things that the page has, once it is built; null if it never comes.
-async function found(selectors) {
+// What the stop points to may be built after the card is there: a model may have to be loaded first.
+function whenThere(selector, then) {
   const until = performance.now() + PATIENCE_MS;
-  for (;;) {
-    const waited = performance.now() > until - PATIENCE_MS / 2;
-    const [best] = selectors;
-    const present = document.querySelector(best) ?? (waited ? selectors.map((each) => document.querySelector(each)).find(Boolean) : null);
-    if (present?.getBoundingClientRect().height) return present;
-    if (performance.now() > until) return null;
-    await new Promise((resolve) => setTimeout(resolve, 150));
+  let timer = 0;
+  function look() {
+    const element = document.querySelector(selector);
+    if (element?.getBoundingClientRect().height) then(element);
+    else if (performance.now() < until) timer = setTimeout(look, 150);
   }
+  look();
+  return { stop: () => clearTimeout(timer) };
 }
 
 function kept(name) {

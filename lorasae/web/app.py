@@ -17,6 +17,7 @@ from lorasae.web.downloads import add_download_routes
 from lorasae.web.first_repair_routes import add_first_repair_route
 from lorasae.web.guard import Guard
 from lorasae.web.health import add_health_routes
+from lorasae.web.inspect_routes import add_inspect_routes
 from lorasae.web.live import Live, add_live_route
 from lorasae.web.problems import answer_problems
 from lorasae.web.run_routes import add_run_routes
@@ -44,6 +45,7 @@ def web_app(lab: Lab) -> WebApp:
     add_download_routes(app)
     add_adapt_routes(app, lab)
     add_first_repair_route(app, lab)
+    add_inspect_routes(app, lab)
     return WebApp(app, add_live_route(app, lab, files))
 
 

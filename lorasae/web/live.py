@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Query
 
-from lorasae.errors import LabError
 from lorasae.lab import Lab
 from lorasae.metrics_file import MetricsFiles, Place, place_from
 from lorasae.runs import Run
-from lorasae.web.access import Looked, Owner
+from lorasae.web.access import Busy, Looked, Owner
 from lorasae.web.events import HEARTBEAT, EventStream
 from lorasae.web.summaries import status_of
 from lorasae.web.tail import Tail, Viewer
@@ -110,7 +109,7 @@ def add_live_route(app: FastAPI, lab: Lab, files: MetricsFiles) -> Live:
         last_event_id: Annotated[str, Header(max_length=80)] = "",
     ) -> EventStream:
         if live.n_watching >= MAX_WATCHING:
-            raise LabError("A run was to be watched", f"{MAX_WATCHING} viewers are watching already", "Try again in a minute")
+            raise Busy("A run was to be watched", f"{MAX_WATCHING} viewers are watching already", "Try again in a minute")
         n_points = max(n for n in POINTS if n <= points)
         return EventStream(live.events(run, visitor, n_points, place_from(last_event_id or after)))
 

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from lorasae.errors import LabError
 from lorasae.identity import Refused
-from lorasae.web.access import Unknown
+from lorasae.lab import Lab
+from lorasae.web.access import Busy, Unknown, lab_of
 from lorasae.web.answers import Answer
 
 FAILED = "The lab failed at this. It is not your fault; its log says more. Try again, or go on elsewhere."
@@ -26,7 +27,7 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(LabError)
     async def told(request: Request, error: LabError) -> Response:
-        return problem(str(error), _status(request, error))
+        return problem(_for_strangers(str(error), lab_of(request)), _status(request, error))
 
     @app.exception_handler(RequestValidationError)
     async def mistaken(request: Request, error: RequestValidationError) -> Response:
@@ -44,10 +45,21 @@ def answer_problems(app: FastAPI) -> None:
         return problem(FAILED, 500)
 
 
+def _for_strangers(sentence: str, lab: Lab) -> str:
+    """The sentence without the path of the lab's home, which is nobody else's business."""
+    return (
+        sentence
+        if lab.settings.access == "local"
+        else sentence.replace(str(lab.settings.home.resolve()), "…").replace(str(lab.settings.home), "…")
+    )
+
+
 def _status(request: Request, error: LabError) -> int:
     """A problem with what a run is doing right now is a conflict; any other is a mistake in the request."""
     if isinstance(error, Unknown):
         return 404
     if isinstance(error, Refused):
         return 403
+    if isinstance(error, Busy):
+        return 503
     return 409 if request.method == "POST" and "run_id" in request.path_params else 400

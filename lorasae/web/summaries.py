@@ -50,10 +50,11 @@ def status_of(lab: Lab, run: Run) -> Summary:
 def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mapping[str, Any] | None, glance: Glance) -> Summary:
     about, status = run.about, status_of(lab, run)
     may_change = may_act(run, visitor)
+    saes = [_measured_sae(sae) for sae in result["saes"]] if result else [_stated_sae(ref) for ref in config.saes]
     return {
         "run_id": run.run_id,
         "name": about.name,
-        "title": title(about.name, config),
+        "title": about.name or _unnamed(config, saes),
         "is_yours": visitor == about.owner,
         "may_act": may_change,
         "shared": about.shared,
@@ -63,18 +64,16 @@ def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mappin
         "tokens_per_step": config.train.tokens_per_step,
         "headline": _headline(result, glance),
         "heldout": _heldout(result),
-        "saes": [_measured_sae(sae) for sae in result["saes"]] if result else [_stated_sae(ref) for ref in config.saes],
+        "saes": saes,
         "pins": pins_to_json(run.pins),
         "resume_blocked": lab.jobs.resume_blocked(run) if may_change and status["state"] in _MAY_GO_ON else None,
     }
 
 
-def title(name: str, config: RunConfig) -> str:
-    """What a run is called where it has no name."""
-    if name:
-        return name
-    others = f" and {len(config.saes) - 1} more" if len(config.saes) > 1 else ""
-    return f"{config.model.model.rsplit('/', 1)[-1]} around {config.saes[0].sae_id or config.saes[0].release}{others}"
+def _unnamed(config: RunConfig, saes: list[Summary]) -> str:
+    """What a run is called that has no name."""
+    others = f" and {len(saes) - 1} more" if len(saes) > 1 else ""
+    return f"{config.model.model.rsplit('/', 1)[-1]} around {saes[0]['sae_id'] or saes[0]['release']}{others}"
 
 
 def settings_in_words(config: RunConfig) -> str:

@@ -1,0 +1,62 @@
+"""Every page for everybody: no serious accessibility finding in light, dark and on a phone; nothing too wide; the keyboard is enough."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+PAGES = {
+    "home": "/",
+    "adapt": "/adapt",
+    "runs": "/runs",
+    "run": "/run?run=example",
+    "compare": "/runs?compare=example,example",
+    "inspect": "/inspect?run=example",
+    "feature": "/inspect?run=example&tab=feature",
+    "steer": "/inspect?run=example&tab=steer",
+    "replay": "/inspect?run=example&tab=replay",
+}
+LOOKS = {"light": {}, "dark": {"dark": True}, "phone": {"phone": True}}
+
+
+def settled(page: Page) -> None:
+    """Until nothing is being loaded any more."""
+    page.locator(".lab-island").first.wait_for()
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .lab-skeleton')", timeout=60_000)
+    page.wait_for_timeout(500)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("name", PAGES)
+def test_no_serious_accessibility_finding(visit, picture, name, look):
+    seen = visit(PAGES[name], **LOOKS[look])
+    settled(seen.page)
+    found = Axe().run(seen.page, options={"resultTypes": ["violations"]}).response["violations"]
+    serious = [
+        f"{finding['id']}: {finding['help']}: {[node['target'] for node in finding['nodes']][:3]}"
+        for finding in found
+        if finding["impact"] in ("serious", "critical")
+    ]
+    assert not serious, "\n".join(serious)
+    wider = seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wider <= 0, f"the page is {wider} pixels wider than the screen"
+    picture(seen.page, name if look == "light" else f"{name}-{look}")
+    seen.clean()
+
+
+def test_the_keyboard_reaches_the_tokens_and_moves_between_them(visit):
+    page = visit("/inspect?run=example").page
+    settled(page)
+    tokens = page.locator("[role=gridcell], [role=option], .heat-token, [data-token]")
+    tokens.nth(3).focus()
+    first = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    page.keyboard.press("ArrowRight")
+    second = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert first and second and first != second
+
+
+def test_the_theme_can_be_chosen_and_is_kept(visit):
+    page = visit("/").page
+    expect(page.locator("body")).not_to_have_class("dark")
+    page.get_by_role("radio", name="Dark").or_(page.get_by_role("button", name="Dark")).first.click()
+    page.reload()
+    page.wait_for_function("document.body.classList.contains('dark')")
