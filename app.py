@@ -6,21 +6,29 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-
-from lorasae.errors import LabError
-from lorasae.lab import open_lab
-from lorasae.settings import LabSettings, settings_from
-from lorasae.web.server import listening
 
 
 def main() -> int:
     """Serve until told to stop; 1 after a problem told in a sentence."""
     signal.signal(signal.SIGTERM, _leave)
     try:
+        return _serve()
+    except KeyboardInterrupt:  # before the server took over: it may come at any import, so that all are made below
+        return 130
+
+
+def _serve() -> int:
+    from lorasae.errors import LabError
+    from lorasae.lab import open_lab
+    from lorasae.settings import settings_from
+    from lorasae.web.server import listening
+
+    try:
         settings = settings_from()
         with listening(settings) as listener, open_lab(settings) as lab:
-            _prepare_gradio(settings)
+            _prepare_gradio(settings.home)
             with _no_type_stubs():  # Gradio takes seconds to import: a problem with the settings was told before
                 from pages.site import serve
 
@@ -28,18 +36,16 @@ def main() -> int:
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # before the server took over
-        return 130
     return 0
 
 
-def _prepare_gradio(settings: LabSettings) -> None:
+def _prepare_gradio(home: Path) -> None:
     """What Gradio and the Hub's client read when they are imported: they report nothing, and keep their files in the lab's home."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_SSR_MODE"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["DO_NOT_TRACK"] = "1"
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(settings.home / "gradio"))
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(home / "gradio"))
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def resolve(ref: SAERef) -> SAECard:
 def is_folder(name: str) -> bool:
     """Whether `name`, which may be anything a person typed, is a folder of this machine."""
     try:
-        return Path(name).is_dir()
+        return bool(name) and Path(name).is_dir()  # "" would be the folder we are in
     except OSError:  # too long for a path, or not ours to look into
         return False
 

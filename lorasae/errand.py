@@ -29,7 +29,9 @@ class Errands:
     def busy(self) -> bool:
         return self._one.locked()
 
-    def run(self, module: str, asked: Mapping[str, Any], what: str, limit_s: int, *, online: bool = False) -> dict[str, Any]:
+    def run(
+        self, module: str, asked: Mapping[str, Any], what: str, limit_s: int, *, online: bool = False, private: bool = False
+    ) -> dict[str, Any]:
         """The answer of `python -m module` to `asked`.
 
         Args:
@@ -38,6 +40,7 @@ class Errands:
             what: What was asked for, as the first sentence of a problem.
             limit_s: Seconds after which it is given up.
             online: Whether it may fetch from the Hub; else it finds only what is on this machine.
+            private: Whether it may do so under the login of whoever runs the lab: never for a visitor.
 
         Raises:
             LabError: If another errand is under way, this one takes too long or fails; or what the module itself says.
@@ -46,7 +49,7 @@ class Errands:
             raise LabError(what, "Another short measurement or preview is under way", "Try again in a few seconds")
         try:
             with tempfile.TemporaryDirectory(prefix="lorasae-errand-") as folder:
-                answer = _answered(Path(folder), module, asked, what, limit_s, online)
+                answer = _answered(Path(folder), module, asked, what, limit_s, _environment(online, private))
         finally:
             self._one.release()
         if "problem" in answer:
@@ -54,13 +57,13 @@ class Errands:
         return answer
 
 
-def _answered(folder: Path, module: str, asked: Mapping[str, Any], what: str, limit_s: int, online: bool) -> dict[str, Any]:
+def _answered(folder: Path, module: str, asked: Mapping[str, Any], what: str, limit_s: int, environment: dict[str, str]) -> dict[str, Any]:
     question, answer, log = folder / "asked.json", folder / "answer.json", folder / "log"
     question.write_text(json.dumps(asked), encoding="utf-8")
     command = [sys.executable, "-m", module, str(question), str(answer), str(limit_s), str(time.time())]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[1], env=_environment(online), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            command, cwd=Path(__file__).parents[1], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -81,14 +84,14 @@ def _answered(folder: Path, module: str, asked: Mapping[str, Any], what: str, li
     raise LabError(what, f"It failed: {last[:300]}", "Start without it; the run itself says more in its log")
 
 
-def _environment(online: bool) -> dict[str, str]:
-    """Ours without its secrets, and without the Hub unless it is meant."""
-    kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in ("SECRET", "PASSWORD", "_KEY"))}
+def _environment(online: bool, private: bool) -> dict[str, str]:
+    """Ours without its secrets, without the Hub unless it is meant, and without a login there unless that is meant."""
+    secret = ("SECRET", "PASSWORD", "_KEY", *(() if private else ("TOKEN",)))
+    kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)}
+    if not private:
+        kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # also not the one that `hf auth login` left on the disk
     if not online:
-        kept = {name: value for name, value in kept.items() if "TOKEN" not in name.upper()} | {
-            "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_OFFLINE": "1",
-        }
+        kept |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     return kept | {"OMP_WAIT_POLICY": "passive"}
 
 

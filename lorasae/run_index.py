@@ -252,7 +252,7 @@ def _told(path: Path) -> Iterator[None]:
         remedy = "Free some space: runs and their results are safe in their folders" if full else "See that the folder can be written"
         raise LabError(f"The index of runs {path} was to be read or written", found, remedy) from None
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.IntegrityError):  # a mistake of ours
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):  # a mistake of ours
             raise
         raise LabError(
             f"The index of runs {path} was to be read or written",

@@ -154,8 +154,10 @@ class Scheduler:
         elif row.job == "running":
             if run.told.state in _ENDED_WITH_A_WORD:
                 self._settle(run)
-            else:  # a try that came no further counts, so that a run that brings the whole machine down is not tried for ever
-                self._queue_again(row, RESTARTED, counts=not _came_further(run.told))
+            elif _came_further(run.told):
+                self._queue_again(row, RESTARTED, counts=False)
+            else:  # counts as a try, so that a run that brings the whole machine down is not tried for ever
+                self._try_again(row, run, "together with the lab", RESTARTED)
         elif not row.job:
             self.index.change(row.run_id, job="queued", place=self.index.next_place())
 
@@ -263,13 +265,14 @@ class Scheduler:
         else:
             self._try_again(row, run, each.worker.why())
 
-    def _try_again(self, row: Row, run: Run, why: str) -> None:
-        told = run.told
-        run.append_log(f"interrupted at step {told.step}: {why or 'the process ended without a word'}")
+    def _try_again(self, row: Row, run: Run, why: str, remark: str = "") -> None:
+        """Its process ended without a word: another try, if there is one left."""
+        step = run.told.step
+        run.append_log(f"interrupted at step {step}: {why or 'the process ended without a word'}")
         if row.attempt < TRIES:
-            self._queue_again(row, f"Interrupted at step {told.step}", counts=True)
+            self._queue_again(row, remark or f"Interrupted at step {step}", counts=True)
             return
-        reason = f"Its process ended {TRIES} times before it was done, last at step {told.step}"
+        reason = f"Its process ended {TRIES} times before it was done, last at step {step}"
         said = f" ({why})" if why else ""
         self._fail(run, f"{reason}{said}. What was saved is kept. Look into its log, or resume it with more memory free.")
 

@@ -39,7 +39,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
             "Set LORASAE_ACCESS=visitors, or keep to 127.0.0.1",
         )
     port = environment.get("LORASAE_PORT") or "7860"
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise LabError(f"LORASAE_PORT={port} was given", "A port is a number from 1 to 65535", "Choose one, such as 7860")
     named = [environment.get("SPACE_HOST", ""), *environment.get("LORASAE_ALLOWED_HOSTS", "").split(",")]
     hosts = ("127.0.0.1", "localhost", "::1", *(name.strip().lower() for name in named if name.strip()))

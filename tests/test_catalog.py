@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lorasae import catalog
-from lorasae.catalog import POCKET_RELEASE, default_pocket_sae, pocket_saes, resolve, saes_above
+from lorasae.catalog import POCKET_RELEASE, alike, default_pocket_sae, is_folder, models, pocket_saes, resolve, saes_above, saes_of, site_of
 from lorasae.config import SAERef
 from lorasae.errors import LabError
 from tests.toys import D_IN, D_SAE, write_sae
@@ -193,3 +193,39 @@ def test_resolving_imports_neither_torch_nor_sae_lens():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+# --- what there is to choose from
+
+
+def test_models_are_offered_with_the_pocket_model_first(pocket):
+    offered = models()
+    assert (offered[0].model, offered[0].n_saes, offered[0].needs_hub) == ("pocket", 4, False)
+    assert {"google/gemma-2-2b", "openai-community/gpt2"} <= {each.model for each in offered[1:]}
+
+
+def test_every_sae_that_is_offered_belongs_to_its_model_and_a_place_that_can_be_spliced():
+    for offer in models():
+        cards = saes_of(offer.model)
+        assert len(cards) == offer.n_saes and [card.layer for card in cards] == sorted(card.layer for card in cards)
+        assert {site_of(card) for card in cards} <= {
+            "before the layer",
+            "after the layer",
+            "attention output",
+            "attention heads",
+            "MLP output",
+        }
+
+
+def test_a_model_is_known_by_its_short_name_too():
+    assert saes_of("gpt2-small") == saes_of("openai-community/gpt2") != ()
+    assert saes_of("nobody/nothing") == ()
+
+
+def test_the_sae_most_alike_is_of_the_same_site_then_width_then_l0(pocket):
+    at_four = tuple(card for card in saes_of("pocket") if card.layer == 4)
+    assert alike(resolve(SAERef()), at_four).l0 == 11
+
+
+def test_no_name_is_no_folder():
+    assert not is_folder("") and is_folder(".")

@@ -118,7 +118,7 @@ def test_a_folder_of_settings_and_a_home_that_cannot_be_are_refused(tmp_path, mo
     assert main(["adapt", str(tmp_path)]) == 1 and "It cannot be read" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LORASAE_HOME", str(tmp_path / "file"))
-    assert main(["adapt"]) == 1 and "Set LORASAE_HOME" in capsys.readouterr().err
+    assert main(["adapt"]) == 1 and "set LORASAE_HOME" in capsys.readouterr().err
     assert main(["eval", str(tmp_path)]) == 1 and "There is no such run" in capsys.readouterr().err
 
 

@@ -270,3 +270,148 @@ def test_nothing_in_the_run_folder_is_a_pickle_or_names_the_adapter_of_peft_s_te
     names = {path.name for path in uninterrupted.folder.rglob("*") if path.is_file()}
     assert not {name for name in names if name.endswith((".pt", ".pth", ".bin", ".pkl"))} and "README.md" not in names
     assert json.loads((uninterrupted.adapter / "adapter_config.json").read_text())["r"] == 2
+
+
+# Ending early
+
+
+class At(Nobody):
+    """Does something while a step is reported or a phase begins."""
+
+    def __init__(self, at, act):
+        self.at, self.act = at, act
+
+    def phase(self, name, message):
+        if name == self.at:
+            self.act()
+
+    def row(self, row, n_steps):
+        if row["step"] == self.at:
+            self.act()
+
+
+@pytest.mark.parametrize("step", [1, 4, 11])
+def test_stop_and_keep_saves_a_measured_adapter_and_going_on_ends_in_the_same_bits(world, uninterrupted, tmp_path, step):
+    run = RunStore(tmp_path).create(tiny_run(world, watch={"checkpoint_every_steps": 5}))
+    result = adapt(run, At(step, lambda: run.wish_stop("keep")))
+    assert result["step"] == step and result["n_steps"] == 12 and set(result["results"]) == set(uninterrupted.result["results"])
+    assert run.status.state == "stopped" and f"after step {step} of 12" in run.status.message and run.stop_wish is None
+    checkpoint, _ = newest_checkpoint(run.checkpoints)
+    saved = load_file(run.adapter / "adapter_model.safetensors")
+    assert checkpoint.step == step and all((saved[name] == tensor).all() for name, tensor in checkpoint.adapter.items())
+    adapt(run)
+    assert run.status.state == "succeeded" and run.result["step"] == 12
+    assert adapter_bytes(run) == adapter_bytes(uninterrupted) and values(run) == values(uninterrupted)
+    assert lasting(run) == lasting(uninterrupted)
+
+
+def test_the_wish_to_keep_survives_a_crash(world, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world))
+
+    def wish_and_crash():
+        run.wish_stop("keep")
+        raise RuntimeError("the lights went out")
+
+    with pytest.raises(RuntimeError):
+        adapt(run, At(5, wish_and_crash))
+    assert run.status.state == "failed" and run.stop_wish == "keep"
+    assert adapt(run)["step"] == 4 and run.status.state == "stopped"  # step 5 was never saved
+
+
+def test_sigterm_while_a_stop_is_kept_goes_first_and_the_wish_is_fulfilled_afterwards(world, tmp_path):
+    """The app ends while the run is being measured: the process must go now, and the wish is still there."""
+    run = RunStore(tmp_path).create(tiny_run(world))
+
+    class WishThenTerminate(Nobody):
+        def row(self, row, n_steps):
+            if row["step"] == 5:
+                run.wish_stop("keep")
+
+        def phase(self, name, message):
+            if name == "evaluating":
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="Stopped while measuring"):
+        adapt(run, WishThenTerminate())
+    assert run.status.state == "interrupted" and run.stop_wish == "keep"
+    assert adapt(run)["step"] == 5 and run.status.state == "stopped" and run.stop_wish is None
+
+
+@pytest.mark.parametrize("phase", ["measuring", "training"])
+def test_there_is_nothing_to_keep_before_the_first_step(world, tmp_path, phase):
+    run = RunStore(tmp_path).create(tiny_run(world))
+    with pytest.raises(Stopped):
+        adapt(run, At(phase, lambda: run.wish_stop("keep")))
+    assert run.status.state == "interrupted" and run.stop_wish is None and not run.has_result
+    adapt(run)
+    assert run.status.state == "succeeded"
+
+
+def test_a_pause_interrupts_after_the_step_under_way(world, uninterrupted, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world, watch={"checkpoint_every_steps": None}))
+    with pytest.raises(Stopped, match="after step 5 of 12"):
+        adapt(run, At(5, lambda: run.wish_stop("pause")))
+    assert run.status.state == "interrupted" and run.stop_wish is None
+    adapt(run)
+    assert adapter_bytes(run) == adapter_bytes(uninterrupted)
+
+
+# What it tells
+
+
+class Watcher(Nobody):
+    """Reads status.json like a page does: while phases begin and steps are made."""
+
+    def __init__(self, run):
+        self.run, self.seen = run, []
+
+    def phase(self, name, message):
+        self.seen.append((name, self.run.status))
+
+    def row(self, row, n_steps):
+        self.seen.append((row["step"], row["eta_s"]))
+
+
+def test_phases_come_in_order_and_the_time_left_is_told_once_it_is_known(world, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world))
+    watcher = Watcher(run)
+    adapt(run, watcher)
+    names = [name for name, _ in watcher.seen if isinstance(name, str)]
+    assert names == ["loading", "reading", "measuring", "training", "evaluating", "saving"]
+    assert all(status.state == "running" and status.pid == os.getpid() for name, status in watcher.seen if isinstance(name, str))
+    left = {step: eta_s for step, eta_s in watcher.seen if isinstance(step, int)}
+    assert left[0] is None and left[1] is None and all(left[step] > 0 for step in range(2, 13))
+    assert left[12] > 0  # all steps are done: the measurement at the end is still to come
+    log = run.log.read_text()
+    assert all(f"{name}: " in log for name in names) and log.endswith("succeeded\n")
+    status = json.loads((run.folder / "status.json").read_text())
+    assert status["eta_s"] is None and status["fraction"] is None and status["phase"] == "done"
+
+
+def test_a_resumed_run_says_where_it_went_on(world, tmp_path):
+    run = RunStore(tmp_path).create(tiny_run(world))
+    with pytest.raises(RuntimeError):
+        adapt(run, CrashAt(7))
+    watcher = Watcher(run)
+    adapt(run, watcher)
+    (status,) = [status for name, status in watcher.seen if name == "training"]
+    assert status.step == 6 == status.resumed_from
+
+
+def test_what_is_in_the_hub_s_cache_need_not_be_fetched(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    from lorasae.config import run_config
+    from lorasae.still_to_fetch import still_to_fetch
+
+    config = run_config(
+        {"model": {"model": "openai-community/gpt2"}, "saes": [{"release": "gpt2-small-res-jb", "sae_id": "blocks.8.hook_resid_pre"}]}
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert still_to_fetch(config) == []  # the tests are offline: nothing may be fetched
+    monkeypatch.setattr(constants, "is_offline_mode", lambda: False)
+    assert still_to_fetch(config) == ["openai-community/gpt2", "gpt2-small-res-jb / blocks.8.hook_resid_pre"]
+    assert still_to_fetch(RunConfig()) == []
+    snapshot = tmp_path / "models--jbloom--GPT2-Small-SAEs-Reformatted" / "snapshots" / "abc" / "blocks.8.hook_resid_pre"
+    snapshot.mkdir(parents=True)
+    assert still_to_fetch(config) == ["openai-community/gpt2"]

@@ -115,7 +115,7 @@ def test_an_index_of_a_newer_version_is_refused_and_left_alone(index):
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     content = index.path.read_bytes()
-    with pytest.raises(LabError, match="newer version .*Update"):
+    with pytest.raises(LabError, match=r"newer version .*Update"):
         RunIndex(index.path)
     assert index.path.read_bytes() == content
 
@@ -137,7 +137,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_there(tmp_path):
         with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError):
             while True:
                 ballast.write(bytes(1024))
-        with pytest.raises(LabError, match="The disk is full.*safe in their folders"):
+        with pytest.raises(LabError, match=r"The disk is full.*safe in their folders"):
             for number in range(500):
                 index.add(f"run-{number}", about(name="x" * 150))
         assert index.row("a").job == "queued"

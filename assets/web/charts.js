@@ -15,7 +15,8 @@ export function charts(specs, source, tools = []) {
   const reset = h("button.lab-button", { type: "button", hidden: !view.range, onclick: () => zoom(null) }, "Whole run");
   const grid = h("div.charts-grid");
   const tableBox = h("div.charts-table", { hidden: true, tabindex: 0, role: "region", "aria-label": "The charts' numbers" });
-  let [held, waiting, busy, again, destroyed] = [false, false, false, false, false];
+  let [held, waiting, busy, again, started, destroyed] = [false, false, false, false, false, false];
+  let last = Promise.resolve();
   const shown = specs.map((spec) => ({ spec, ...chart(spec, { zoom, point, hold }), near: false, stale: true }));
   grid.append(...shown.map(({ element }) => element));
 
@@ -24,7 +25,7 @@ export function charts(specs, source, tools = []) {
   const nearby = new IntersectionObserver(
     (changes) => {
       for (const { target, isIntersecting } of changes) shown.find((each) => each.element === target).near = isIntersecting;
-      if (shown.some(({ near, stale }) => near && stale)) update();
+      if (started && shown.some(({ near, stale }) => near && stale)) update();
     },
     { rootMargin: "300px" },
   );
@@ -79,10 +80,18 @@ export function charts(specs, source, tools = []) {
   }
 
   function redraw() {
+    started = true;
     return draw(shown);
   }
 
-  async function draw(wanted) {
+  // One drawing at a time, each of what is known when it begins: an older one never lands on top of a newer one.
+  function draw(wanted) {
+    const turn = last.then(() => drawNow(wanted));
+    last = turn.catch(() => {});
+    return turn;
+  }
+
+  async function drawNow(wanted) {
     waiting = held; // a drawing under a finger that is choosing a range would take the range away
     if (held || destroyed) return;
     const drawings = shown.map(({ spec }) => ({ spec, curves: curvesOf(spec) }));

@@ -23,6 +23,7 @@ export async function compare(element, runIds) {
   const [found, missing] = [[], []];
   for (const answer of await Promise.allSettled([...new Set(runIds)].map(opened))) (answer.status === "fulfilled" ? found : missing).push(answer.value ?? answer.reason);
   found.forEach((run, i) => Object.assign(run, { colour: `run-${(i % N_COLOURS) + 1}`, dash: DASHES[i % DASHES.length] }));
+  for (const run of found) run.label = found.filter((other) => called(other) === called(run)).length > 1 ? `${called(run)} (${run.run_id.slice(-6)})` : called(run);
   const back = `/runs?select=${found.map(({ run_id }) => encodeURIComponent(run_id)).join(",")}`;
   const head = h(
     "header.run-head",
@@ -38,7 +39,7 @@ export async function compare(element, runIds) {
   element.append(
     legend(found),
     h("section.run-section", { "aria-label": "Curves" }, h("h2", {}, "Curves"), grid.element),
-    h("section.run-section", { "aria-label": "Results" }, h("h2", {}, "Results"), h("p.lab-note", {}, `Differences are to the first run, “${called(found[0])}”. Each run was measured on its own held-out text.`), results),
+    h("section.run-section", { "aria-label": "Results" }, h("h2", {}, "Results"), h("p.lab-note", {}, `Differences are to the first run, “${found[0].label}”. Each run was measured on its own held-out text.`), results),
     h("section.run-section", { "aria-label": "Settings" }, h("h2", {}, "Settings"), settings(found)),
   );
   const drawResults = () => results.replaceChildren(resultsTable(found, table));
@@ -87,7 +88,7 @@ function overlaid(runs) {
         runs
           .map((run) => ({ run, points: run.series.of(metric) }))
           .filter(({ points: [steps] }) => steps.length)
-          .map(({ run, points: [steps, values] }) => ({ label: called(run), colour: run.colour, dash: run.dash, marks, smooth, points: [steps.map(axisOf(run, kind).of), values] })),
+          .map(({ run, points: [steps, values] }) => ({ label: run.label, colour: run.colour, dash: run.dash, marks, smooth, points: [steps.map(axisOf(run, kind).of), values] })),
     },
   );
 }
@@ -96,11 +97,11 @@ const legend = (runs) =>
   h(
     "ul.compare-runs",
     {},
-    ...runs.map((run) => h("li", {}, h("span.compare-swatch", { "aria-hidden": "true", style: `border-top-color: var(--lab-${run.colour})`, "data-dash": run.dash }), h("a", { href: `/run?run=${encodeURIComponent(run.run_id)}` }, called(run)), stateChip(run))),
+    ...runs.map((run) => h("li", {}, h("span.compare-swatch", { "aria-hidden": "true", style: `border-top-color: var(--lab-${run.colour})`, "data-dash": run.dash }), h("a", { href: `/run?run=${encodeURIComponent(run.run_id)}` }, run.label), stateChip(run))),
   );
 
 const scrolled = (label, table) => h("div.lab-scroll.compare-table", { tabindex: 0, role: "region", "aria-label": label }, table);
-const columns = (runs) => h("thead", {}, h("tr", {}, h("td", {}), ...runs.map((run) => h("th", { scope: "col" }, called(run)))));
+const columns = (runs) => h("thead", {}, h("tr", {}, h("td", {}), ...runs.map((run) => h("th", { scope: "col" }, run.label))));
 
 function resultsTable(runs, table) {
   const row = (key) => {
@@ -134,5 +135,5 @@ function settings(runs) {
   };
   draw(false);
   const toggle = h("input", { type: "checkbox", onchange: () => draw(toggle.checked) });
-  return h("div.lab-stack", {}, h("label.lab-note.compare-all", {}, toggle, ` Show all ${names.length} settings, not only the ${differing.length} that differ`), box);
+  return h("div.lab-stack", {}, h("label.lab-note.compare-all", {}, toggle, ` Show all ${names.length} settings, not only ${differing.length === 1 ? "the one that differs" : `the ${differing.length} that differ`}`), box);
 }

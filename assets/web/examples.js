@@ -29,16 +29,24 @@ export function examples({ before, after, shared, of }, read) {
     return h(
       "div.examples-row",
       {},
-      h("div.examples-head", {}, h("b.lab-number", { title: row.where }, value(row.acts[row.peak])), both ? h("span.examples-both", {}, "in both") : null, h("button.examples-read", { type: "button", title: "Look inside this text", onclick: () => read(row.tokens.join("").trim()) }, "Look inside")),
+      h("div.examples-head", {}, h("b.lab-number", { title: row.where }, value(row.acts[row.peak])), both ? h("span.examples-both", {}, "in both") : null, h("button.examples-read", { type: "button", title: "Look inside this text", onclick: () => read(passage(row)) }, "Look inside")),
       text,
     );
   }
+}
+
+// The text around the peak up to the next special token on either side: written out, those would be ordinary letters to the model.
+function passage({ tokens, peak }) {
+  const isBreak = (token) => /^<[^<>\s]+>$/.test(token);
+  const from = tokens.slice(0, peak).findLastIndex(isBreak) + 1;
+  const length = tokens.slice(peak + 1).findIndex(isBreak);
+  return tokens.slice(from, length < 0 ? tokens.length : peak + 1 + length).join("").trim();
 }
 
 const placed = ({ where, peak, tokens }) => JSON.stringify([where, peak, tokens]);
 
 function sentence(shared, of) {
   if (!of) return "There is no example to compare.";
-  const words = shared === of ? "the label that describes it still describes it" : shared >= of / 2 ? "mostly the same places" : "other places than before: a label made for the original model may no longer hold";
-  return `${shared} of ${of} strongest places are shared by both models: ${words}.`;
+  const words = shared === of ? "it fires most where it fired" : shared >= of / 2 ? "mostly where it fired" : "other places than before: a label made for the original model may no longer hold";
+  return `${shared} of ${of} are shared by both models: ${words}.`;
 }

@@ -118,7 +118,10 @@ export function features(on) {
     if (!rows.length) return ["No feature fires on this text."];
     const hidden = rows.length - shown.length;
     const where = sort.value === "token" && token !== null ? [" at ", h("code", {}, tokenText(tokens[token].text))] : [];
-    if (shown.length && where.length) return [`${shown.filter((row) => Math.max(...at(row)) > 0).length} fire at `, where[1], "."];
+    if (shown.length && where.length) {
+      const n = shown.filter((row) => Math.max(...at(row)) > 0).length;
+      return [n === 1 ? "1 fires at " : `${n} fire at `, where[1], "."];
+    }
     if (shown.length) return [search.value ? `${shown.length} of ${rows.length} match.` : hidden ? `${shown.length} listed, ${hidden} dense ones hidden.` : `${shown.length} that fire on this text.`];
     return [opens !== null ? "Not among those listed. It can be opened all the same." : search.value ? "No listed feature matches." : "All are hidden by the filters above."];
   }

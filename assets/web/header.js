@@ -14,6 +14,7 @@ export async function header() {
   title();
   theme.start();
   const holder = await found(".nav-holder");
+  holder.setAttribute("role", "banner");
   const nav = holder.querySelector("nav");
   nav.setAttribute("aria-label", "Pages");
   nav.querySelector("a.active")?.setAttribute("aria-current", "page");

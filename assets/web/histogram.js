@@ -2,13 +2,14 @@
 import { h, svg } from "/lab/assets/dom.js";
 import { count, value } from "/lab/assets/inspect_words.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 190, 44, 26, 30];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [210, 44, 26, 30];
 
 // data: {edges: [n + 1], before: [n], after: [n]}; marks: {before, after} of the chosen token, or null
 export function histogram({ edges, before, after }, marks) {
+  const width = innerWidth < 640 ? 360 : 860; // drawn for its size, so that letters stay readable on a phone
   const most = Math.max(1, ...before, ...after);
   const reach = Math.max(edges[edges.length - 1], ...(marks ? [marks.before, marks.after] : []));
-  const x = (activation) => LEFT + ((activation - edges[0]) / (reach - edges[0] || 1)) * (WIDTH - LEFT - 12);
+  const x = (activation) => LEFT + ((activation - edges[0]) / (reach - edges[0] || 1)) * (width - LEFT - 12);
   const y = (n) => HEIGHT - BOTTOM - (n / most) * (HEIGHT - BOTTOM - TOP);
   const outline = (counts) => `M${x(edges[0])} ${y(0)}` + counts.map((n, i) => `V${y(n).toFixed(1)}H${x(edges[i + 1]).toFixed(1)}`).join("") + `V${y(0)}`;
   const shape = (counts, name) => svg(`path.histogram-${name}`, { d: outline(counts) });
@@ -16,9 +17,9 @@ export function histogram({ edges, before, after }, marks) {
 
   const picture = svg(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `Activations above zero on held-out text: ${total(before)} tokens before, ${total(after)} after. The table below holds the numbers.` },
+    { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `Activations above zero on held-out text: ${total(before)} tokens before, ${total(after)} after. The table below holds the numbers.` },
     ...[0, most].map((n) => svg("text.histogram-tick", { x: LEFT - 6, y: y(n) + 4, "text-anchor": "end" }, count(n))),
-    svg("line.histogram-axis", { x1: LEFT, x2: WIDTH - 12, y1: y(0), y2: y(0) }),
+    svg("line.histogram-axis", { x1: LEFT, x2: width - 12, y1: y(0), y2: y(0) }),
     shape(before, "before"),
     shape(after, "after"),
     ...ticks.map((at) => svg("text.histogram-tick", { x: x(at), y: HEIGHT - 8, "text-anchor": "middle" }, value(at, reach < 3 ? 1 : 0))),

@@ -5,7 +5,7 @@ import { aboutDamage, damage, worstOf } from "/lab/assets/damage.js";
 import { featureView } from "/lab/assets/feature.js";
 import { features } from "/lab/assets/features.js";
 import { inputs } from "/lab/assets/inspect_inputs.js";
-import { count, placeOf } from "/lab/assets/inspect_words.js";
+import { placeOf } from "/lab/assets/inspect_words.js";
 import { pinButton } from "/lab/assets/pins.js";
 import { same } from "/lab/assets/sae_picker.js";
 import { sentencesFor } from "/lab/assets/sentences.js";
@@ -183,9 +183,9 @@ function inspectPage() {
         h(
           "div.inspect-notice",
           { role: "note" },
-          h("p", {}, h("b", {}, "These features cannot change: "), "the adapter lies only in layers above this SAE, so both models give it the same stream. What adaptation changes is what later layers make of it."),
-          above.length ? h("p.lab-note", {}, "See features that can, through an SAE above:") : null,
-          above.length ? h("div.inspect-aboves", {}, ...above.slice(0, 6).map((one) => h("button.lab-button.inspect-above", { type: "button", title: one.sae_id, onclick: () => look({ sae: one }) }, named(one)))) : null,
+          h("p", {}, h("b", {}, "These features cannot change: "), "the adapter lies only in layers above this SAE, so both models give it the same stream."),
+          above.length ? h("p.lab-note", {}, "Those of SAEs above it can. Look through") : null,
+          above.length ? h("div.inspect-aboves", {}, ...above.slice(0, 4).map((one) => h("button.lab-button.inspect-above", { type: "button", title: one.sae_id, onclick: () => look({ sae: one }) }, named(one)))) : null,
         ),
       );
     const others = sae.can_change ? notes : notes.filter((note) => !/cannot change/.test(note));
@@ -194,7 +194,7 @@ function inspectPage() {
 
   function named(one) {
     const sae = saes.find((other) => same(other, one));
-    return sae ? `Layer ${sae.layer}, ${count(sae.d_sae)}, L0 ${Math.round(sae.l0)}` : one.sae_id;
+    return sae ? `Layer ${sae.layer}: ${sae.d_sae % 1024 ? sae.d_sae : `${sae.d_sae / 1024}k`}, L0 ${Math.round(sae.l0)}` : one.sae_id;
   }
 
   // Choosing
@@ -245,7 +245,7 @@ function inspectPage() {
     panel.setAttribute("aria-labelledby", bar.idOf(tab));
     body.dataset.tab = tab;
     const content = { tokens: [text.element, about], feature: [text.element, details.element], steer: [steer.element], replay: [replay] }[tab];
-    if (panel.firstChild !== content[0] || panel.childElementCount !== content.length) panel.replaceChildren(...content);
+    if (panel.childElementCount !== content.length || content.some((part, i) => part !== panel.children[i])) panel.replaceChildren(...content);
     write();
     refresh();
     if (tab === "replay") openReplay();

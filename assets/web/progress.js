@@ -76,14 +76,15 @@ export function progress() {
 
 // Phases other than training tell how far they are themselves.
 function ofPhase({ state, phase, fraction }) {
-  const told = state === "running" && phase !== "training" && fraction !== null && fraction !== undefined;
+  const told = (state === "running" || state === "stopping") && phase !== "training" && fraction !== null && fraction !== undefined;
   return told ? `, ${Math.round(100 * fraction)} %` : "";
 }
 
-function timeLeft({ state, step, n_steps, eta_s }, done) {
+function timeLeft({ state, phase, step, n_steps, eta_s }, done) {
   const steps = n_steps ? `step ${step.toLocaleString("en")} of ${n_steps.toLocaleString("en")}` : "";
   if (!isBusy(state)) return steps;
   if (state === "queued" || !step) return "";
-  const left = eta_s === null || eta_s === undefined ? "" : ` · about ${duration(eta_s)} left${done < EARLY ? ", rough early on" : ""}`;
+  const untold = eta_s === null || eta_s === undefined || (state === "stopping" && phase === "training"); // that time is for all steps
+  const left = untold ? "" : ` · about ${duration(eta_s)} left${done < EARLY ? ", rough early on" : ""}`;
   return `${steps}${left}`;
 }

@@ -12,7 +12,7 @@ export async function mount(element, props = {}) {
   const run = props.run ?? new URL(location.href).searchParams.get("run");
   try {
     const film = await ask(runAddress(run, "/replay"));
-    if (film.frames?.length) return show(element, film);
+    if (film.frames?.length) return show(element, run, film);
     element.replaceChildren(nothingYet(run, film.text));
   } catch (error) {
     element.replaceChildren(problem(error));
@@ -29,7 +29,7 @@ function nothingYet(run, text) {
   );
 }
 
-function show(element, { tokens, frames }) {
+function show(element, run, { text, tokens, frames }) {
   const scales = { kl: Math.max(1e-6, ...frames.flatMap(({ kl }) => kl.filter((value) => value !== null))), pins: (frames[0].pins ?? []).map((_, i) => largest(frames, i)) };
   const means = frames.map(({ kl }) => mean(kl));
   let [at, playing, token] = [Math.min(Number(element.dataset.frame || frames.length - 1), frames.length - 1), null, null];
@@ -38,7 +38,7 @@ function show(element, { tokens, frames }) {
   const label = h("output.lab-number.replay-step");
   const curve = h("span");
   const card = h("p.replay-card.lab-number", { role: "status" });
-  const rows = [row("KL to the original", tokens, paintKl), ...frames[0].pins.map((pin, i) => row(`Feature ${pin.feature}`, tokens, paintPin(i), `${pin.hook_point ?? pin.sae_id}`))];
+  const rows = [row("KL to the original", tokens, paintKl), ...frames[0].pins.map((pin, i) => row(`Feature ${pin.feature}`, tokens, paintPin(i), pin))];
   element.replaceChildren(
     h(
       "div.replay.lab-stack",
@@ -66,7 +66,7 @@ function show(element, { tokens, frames }) {
     };
   }
 
-  function row(title, texts, paint, under) {
+  function row(title, texts, paint, pin) {
     const spans = texts.map((text, i) => h("button.replay-token", { type: "button", tabindex: i ? -1 : 0, onfocus: () => look(i), onmouseenter: () => look(i), onclick: () => look(i) }, visible(text)));
     const line = h("div.replay-line", { role: "group", "aria-label": title, onkeydown: walk(spans) }, ...spans);
     const repaint = () =>
@@ -74,7 +74,15 @@ function show(element, { tokens, frames }) {
         span.setAttribute("aria-label", `${visible(texts[i])}: ${paint(span, i)}`);
         span.toggleAttribute("data-looked", token === i);
       });
-    return { element: h("div.replay-row", {}, h("h4", {}, title, under ? h("small.lab-note", {}, ` ${under}`) : null), line), repaint };
+    return { element: h("div.replay-row", {}, heading(title, pin), line), repaint };
+  }
+
+  // A feature's name leads to its page, on this text.
+  function heading(title, pin) {
+    if (!pin) return h("h4", {}, title);
+    const { release, sae_id, feature } = pin;
+    const address = `/inspect?${new URLSearchParams({ run, release, sae_id, text, feature, tab: "feature" })}`;
+    return h("h4", {}, h("a", { href: address }, title), h("small.lab-note", {}, ` ${pin.hook_point ?? sae_id}`));
   }
 
   function walk(spans) {

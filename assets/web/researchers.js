@@ -31,7 +31,7 @@ export function researchers() {
       h("section", {}, h("h2", {}, "Method"), ...method(), setting),
       h("section", {}, h("h2", {}, "What is measured"), trouble, numbers),
       h("section", {}, h("h2", {}, "What differs from the authors' code"), differences()),
-      h("section", {}, h("h2", {}, "Commands"), h("pre", { tabindex: 0, "aria-label": "Commands" }, h("code", {}, COMMANDS)), h("p.lab-note", {}, "Every run's page offers its settings as YAML and as a command, its metrics as CSV and JSON, and the adapter in PEFT format.")),
+      h("section", {}, h("h2", {}, "Commands"), h("pre", { tabindex: 0, "aria-label": "Commands" }, h("code", {}, COMMANDS)), h("p.lab-note", {}, "Every run's page offers its settings as YAML, its metrics as CSV and JSON, and the adapter in PEFT format.")),
     ),
   );
 
@@ -81,7 +81,9 @@ function formulas(table, run) {
 function measured(run, key, table) {
   const result = run?.results?.[key];
   if (!result || result.value === null) return "–";
-  return h("span.lab-number", {}, `${show(result.value, table[key].unit)} ± ${show(result.standard_error, table[key].unit)}`);
+  const { unit } = table[key];
+  const error = unit === "fraction" ? `${Number((100 * result.standard_error).toPrecision(2))} %` : show(result.standard_error, unit);
+  return h("span.lab-number.deeper-number", {}, `${show(result.value, unit)} ± ${error}`);
 }
 
 function differences() {

@@ -1,6 +1,7 @@
 // The page of one run. It reads what was saved, never a form: the settings, the numbers and the state are those of the run itself.
 import { ask, empty, h, problem, runAddress, show } from "/lab/assets/dom.js";
 import { askToDelete, nameField, sharing } from "/lab/assets/actions.js";
+import { fetchPlotlyAhead } from "/lab/assets/chart.js";
 import { ENDED, follow } from "/lab/assets/live.js";
 import { logTail } from "/lab/assets/log.js";
 import { called, isBusy, progress, stateWord, tabTitle } from "/lab/assets/progress.js";
@@ -22,6 +23,7 @@ export async function mount(element, { defaults }) {
     return undefined;
   }
   element.replaceChildren(h("p.lab-note", { role: "status" }, "Opening the run…"));
+  fetchPlotlyAhead();
   const summary = await ask(runAddress(runId)).catch((error) => {
     element.replaceChildren(h("div.lab-stack", {}, problem(error), h("div", {}, h("a.lab-button", { href: "/runs" }, "See all runs"))));
   });

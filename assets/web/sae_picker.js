@@ -32,8 +32,7 @@ export function saePicker(on) {
   const outside = (event) => element.contains(event.target) || shut();
 
   function draw() {
-    const asked = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    shown = saes.filter((sae) => asked.every((word) => described(sae).includes(word)));
+    shown = saes.filter(matching(search.value));
     const groups = Map.groupBy ? Map.groupBy(shown, layerOf) : grouped(shown);
     list.replaceChildren(
       ...[...groups].map(([layer, members]) =>
@@ -90,7 +89,7 @@ export function saePicker(on) {
   return {
     element,
     offer(list) {
-      saes = list;
+      saes = [...list].sort((one, other) => (one.layer ?? 0) - (other.layer ?? 0) || siteOf(one).localeCompare(siteOf(other)));
     },
     choose(sae) {
       chosen = sae;
@@ -106,7 +105,16 @@ export const same = (one, other) => Boolean(one && other && one.release === othe
 const layerOf = (sae) => (sae.layer === null || sae.layer === undefined ? (sae.hook_point ?? sae.sae_id) : `Layer ${sae.layer}${siteOf(sae)}`);
 const siteOf = ({ hook_point }) => (/attn|attention|hook_z/.test(hook_point ?? "") ? ", attention" : /mlp/.test(hook_point ?? "") ? ", MLP" : "");
 const reach = (members) => (members.every(({ can_change }) => can_change) ? "can change" : members.some(({ can_change }) => can_change) ? "" : "cannot change: the adapter lies above");
-const described = (sae) => `${layerOf(sae)} ${sae.release} ${sae.sae_id} ${sae.hook_point} ${sae.d_sae} l0 ${sae.l0} ${sae.spliced ? "in the stream" : ""} ${sae.can_change ? "can change" : "fixed"}`.toLowerCase();
+// Every word asked for begins a word of the SAE's; "layer 4" is one word, so that 4 is not found in 2048.
+export function matching(asked) {
+  const words = asked.toLowerCase().replace(/(\d),(?=\d{3})/g, "$1").replace(/\blayer[\s_]*(\d+)/g, "layer=$1").split(/\s+/).filter(Boolean);
+  return (sae) => {
+    const own = described(sae).split(/[\s/]+/);
+    return words.every((word) => (word.startsWith("layer=") ? own.includes(word) : own.some((one) => one.startsWith(word))));
+  };
+}
+
+const described = (sae) => `layer=${sae.layer} ${layerOf(sae)} ${sae.release} ${sae.sae_id} ${sae.hook_point} ${sae.d_sae} l0 ${sae.l0} ${sae.spliced ? "in the stream" : ""} ${sae.can_change ? "can change" : "fixed"}`.toLowerCase();
 
 function grouped(saes) {
   const groups = new Map();

@@ -8,14 +8,14 @@ const LANES = [
   ["adapted", "Adapted model"],
 ];
 const KEPT = ["prompt", "strength", "n_tokens", "temperature", "seed", "with_sae"];
-const FIRST = { prompt: "", strength: "0.5", n_tokens: "40", temperature: "0", seed: "0", with_sae: "1" };
+const FIRST = { prompt: "", strength: "0.25", n_tokens: "40", temperature: "0", seed: "0", with_sae: "1" };
 
 // on: {prompt(): what to start from}
 export function steerView(on) {
   const address = new URL(location.href).searchParams;
   const asked = (name) => address.get(name) ?? FIRST[name];
   const prompt = h("textarea", { rows: 2, maxlength: 4000, id: "steer-prompt", spellcheck: "false" });
-  const strength = h("input", { type: "range", min: -4, max: 4, step: 0.05, value: asked("strength"), id: "steer-strength", "aria-describedby": "steer-unit" });
+  const strength = h("input", { type: "range", min: -2, max: 2, step: 0.05, value: asked("strength"), id: "steer-strength", "aria-describedby": "steer-unit" });
   const strengthNumber = h("output.lab-number.steer-strength", { for: "steer-strength" });
   const number = (name, label, attributes) => h("input", { type: "number", id: `steer-${name}`, value: asked(name), "aria-label": label, ...attributes });
   const length = number("n_tokens", "Tokens to write", { min: 1, max: 200, step: 1 });
@@ -32,7 +32,7 @@ export function steerView(on) {
     "form.lab-card.steer-form",
     {},
     field("steer-prompt", "Start of the text", prompt, "steer-wide"),
-    h("div.steer-wide", {}, h("label.inspect-label", { for: "steer-strength" }, "Strength"), h("div.steer-slide", {}, h("span.lab-note", { "aria-hidden": "true" }, "suppress"), strength, h("span.lab-note", { "aria-hidden": "true" }, "push"), strengthNumber), h("p.lab-note", { id: "steer-unit" }, "In multiples of the feature's typical maximum: 1 adds as much as it reaches by itself where it fires most, 0 changes nothing, below 0 takes it away. Already at 1 some features drown everything else.")),
+    h("div.steer-wide", {}, h("label.inspect-label", { for: "steer-strength" }, "Strength"), h("div.steer-slide", {}, h("span.lab-note", { "aria-hidden": "true" }, "suppress"), strength, h("span.lab-note", { "aria-hidden": "true" }, "push"), strengthNumber), h("p.lab-note", { id: "steer-unit" }, "In multiples of the feature's typical maximum: 1 adds as much as it reaches by itself where it fires most, 0 changes nothing, below 0 takes it away. Some features drown everything else long before 1.")),
     h("div.steer-fields.steer-wide", {}, field("steer-n_tokens", "Tokens to write", length), field("steer-temperature", "Temperature", temperature), field("steer-seed", "Seed", seed), h("label.steer-check", {}, withSae, "SAE in the stream")),
     h("div.lab-row.steer-wide", {}, go, halt, state),
   );

@@ -21,6 +21,7 @@ export function story() {
   function fill(run) {
     const of = (metric) => run?.results?.[metric]?.value;
     if (of("ce_original") === undefined || of("ce_adapted_sae") === undefined) {
+      scenes[0].say("What goes on inside cannot be read.");
       scenes[1].say("Readable inside, but it guesses worse.");
       scenes[2].say("Part of the loss is won back.");
       return;

@@ -43,7 +43,7 @@ export function textView(on) {
       specials: specials.checked,
     };
     painted = { ...what, largest: map.paint(what) };
-    legend.replaceChildren(...legendOf(kind, feature, painted));
+    legend.replaceChildren(...legendOf(kind, painted));
   }
 
   const showCard = () => card.show(comparison.tokens, hovered ?? index, feature);
@@ -92,14 +92,14 @@ export function textView(on) {
   };
 }
 
-function legendOf(kind, feature, { largest, own }) {
+function legendOf(kind, { largest, own }) {
   const ramp = (tone) => h("i.heat-ramp", { style: `--tone: ${tone}`, "aria-hidden": "true" });
   const top = own ? "each pane's largest" : value(Math.max(largest.before, largest.after));
   const rule = (more = "") => h(`span.heat-rule${more}`, { "aria-hidden": "true" }, h("i"), h("i"), h("i"));
   return [
-    h("span", {}, ramp(kind === "feature" ? "rgb(var(--lab-heat))" : "var(--lab-harm)"), kind === "feature" ? `activation of feature ${feature.feature}, 0 to ${top}` : `KL to the original, 0 to ${top}`),
-    h("span", {}, h("i.heat-ramp.heat-diverging", { "aria-hidden": "true" }), "change: blue down, orange up"),
-    h("span", {}, rule(), "underline: KL to the original of the prediction made there"),
-    h("span", {}, rule(".healed"), "in Change: healed by adaptation (orange: made worse)"),
+    h("span", {}, ramp(kind === "feature" ? "rgb(var(--lab-heat))" : "var(--lab-harm)"), kind === "feature" ? `activation, 0 to ${top}` : `KL to the original, 0 to ${top}`),
+    h("span", {}, h("i.heat-ramp.heat-diverging", { "aria-hidden": "true" }), "down, up"),
+    h("span", {}, rule(), "KL of the prediction made there"),
+    h("span", {}, rule(".healed"), "healed"),
   ];
 }

@@ -17,7 +17,7 @@ from lorasae.sae_card import SAECard
 from lorasae.uploads import MAX_BYTES, keep, refuse_foreign_files
 from lorasae.web.access import Owner
 
-PREVIEW_LIMIT_S = 60
+PREVIEW_LIMIT_S = 90
 
 Settings = Annotated[dict[str, Any], Body(embed=True)]  # {"config": …}
 
@@ -51,8 +51,8 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
     def preview(visitor: Owner, config: Settings) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
         what = f"A preview of the text {asked.data.source} was asked for"
-        online = visitor == LOCAL_OWNER or asked.data.source != "pocket"
-        return errands.run("lorasae.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=online)
+        private = visitor == LOCAL_OWNER  # the operator's login is not for visitors
+        return errands.run("lorasae.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, private=private)
 
     @app.post("/lab/uploads")
     async def upload(visitor: Owner, request: Request, name: str) -> dict[str, Any]:

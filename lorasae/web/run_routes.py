@@ -1,7 +1,5 @@
 """The runs over HTTP: what there is, what each one is doing, its charts and log, and what its owner does with it."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,7 +7,6 @@ from fastapi import FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from lorasae.charts import as_json
-from lorasae.errors import LabError
 from lorasae.lab import Lab
 from lorasae.metrics import METRICS
 from lorasae.metrics_file import MetricsFiles, rows_in
@@ -17,9 +14,10 @@ from lorasae.run_records import MAX_NAME, MAX_PINNED_FEATURES, MAX_PINNED_TEXT, 
 from lorasae.runs import Run
 from lorasae.web.access import Acted, Looked, Owner
 from lorasae.web.answers import Answer
+from lorasae.web.cards import Cards
 from lorasae.web.glances import Glances
 from lorasae.web.redaction import redacted
-from lorasae.web.summaries import Summary, card, status_of, summary
+from lorasae.web.summaries import status_of, summary
 
 _MOST_LOG_BYTES = 200_000
 Step = Annotated[float | None, Query(allow_inf_nan=False)]
@@ -72,22 +70,15 @@ def add_run_routes(app: FastAPI, lab: Lab, files: MetricsFiles) -> None:
 
 
 def _add_reading(app: FastAPI, lab: Lab, files: MetricsFiles, glances: Glances) -> None:
+    cards = Cards(lab, glances)
+
     @app.get("/lab/metrics")
     def metrics() -> Answer:
         return Answer({"metrics": {key: asdict(metric) for key, metric in METRICS.items()}})
 
-    def cards_of(some: Iterable[Run | None], visitor: str) -> list[Summary]:
-        """Their cards. A run that is damaged is left out: the list does not fail because of it."""
-        cards = []
-        for run in some:
-            with suppress(LabError):
-                cards += [card(lab, run, visitor, glances.of(run.metrics_file))] if run else []
-        return cards
-
     @app.get("/lab/runs")
     def runs(visitor: Owner) -> Answer:
-        example = lab.store.example
-        return Answer({"runs": cards_of(_own(lab, visitor), visitor), "example": next(iter(cards_of([example], visitor)), None)})
+        return Answer({"runs": list(cards.of_visitor(visitor)), "example": cards.example(visitor)})
 
     @app.get("/lab/runs/{run_id}")
     def run_summary(run: Looked, visitor: Owner) -> Answer:
@@ -150,13 +141,6 @@ def _add_acting(app: FastAPI, lab: Lab) -> None:
     def pin(run: Acted, body: Pin) -> Answer:
         run.write_pins(pins_from(body.model_dump()))
         return did(run, pins=pins_to_json(run.pins))
-
-
-def _own(lab: Lab, visitor: str) -> Iterator[Run]:
-    """The visitor's runs, newest first."""
-    for row in lab.jobs.runs_of(visitor):
-        with suppress(LabError):  # deleted meanwhile
-            yield lab.store.open_id(row.run_id)
 
 
 def _end_of_log(run: Run, tail: int) -> dict[str, Any]:

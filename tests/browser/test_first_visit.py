@@ -37,7 +37,7 @@ def test_from_the_first_click_to_a_shared_link(visit, lab, picture):
     run = start_the_pocket_repair(page)
 
     # It trains, and the chart grows by itself.
-    expect(page.locator(".lab-chip").filter(has_text=re.compile("training", re.I)).first).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("Training the adapter").first).to_be_visible(timeout=SOON)
     seen_points = wait_for_points(page, 3)
     assert wait_for_points(page, seen_points) > seen_points
     expect(page.locator(".gap svg")).to_have_attribute("aria-label", re.compile("original"))
@@ -64,7 +64,7 @@ def test_from_the_first_click_to_a_shared_link(visit, lab, picture):
     page.goto(f"{lab.address}/run?run={run}")
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("button", name="Stop…")).to_be_visible(timeout=SOON)
-    expect(page.locator(".lab-chip").filter(has_text=re.compile("training", re.I)).first).to_be_visible(timeout=SOON)
+    expect(page.get_by_text("Training the adapter").first).to_be_visible(timeout=SOON)
     page.get_by_role("button", name="Stop…").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop and keep").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible(timeout=SOON)

@@ -104,7 +104,7 @@ def test_the_tour_walks_over_the_pages_and_is_offered_once(lab: LabProcess, visi
     page.get_by_role("button", name="Take the tour").click()
     for stop, path in enumerate(("/", "/run", "/run", "/inspect", "/inspect", "/inspect"), start=1):
         card = page.get_by_role("dialog").filter(has_text=f"Stop {stop} of 6")
-        expect(card).to_be_visible()
+        expect(card).to_be_visible(timeout=20_000)  # another page, perhaps
         assert page.evaluate("location.pathname") == path
         expect(card.get_by_role("heading")).to_be_focused()
         if stop < 6:

@@ -1,0 +1,123 @@
+"""The Adapt page as a person uses it: choosing by box, map and keyboard, being told what is wrong, links, and the start."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import LabProcess, Visit
+
+
+def ready(page: Page) -> None:
+    """The page has taken its address in and listed the models."""
+    page.wait_for_selector(".estimate-numbers, .estimate .lab-note")
+    page.locator("#adapt-model input").click()
+    page.get_by_role("option", name="google/gemma-2-2b", exact=False).first.wait_for(timeout=60_000)
+    page.keyboard.press("Escape")
+
+
+def box(page: Page, name: str) -> str:
+    return page.locator(f"#adapt-{name} :is(input, textarea)").first.input_value()
+
+
+def test_the_picture_follows_what_is_chosen_by_box_map_and_keyboard(
+    visit: Callable[..., Visit], picture: Callable[[Page, str], None]
+) -> None:
+    seen = visit("/adapt")
+    page, caption = seen.page, seen.page.locator(".adapt-caption")
+    ready(page)
+    expect(caption).to_contain_text("after layer 2. LoRA of rank 16 on layers 3–5: 165,888 trained numbers")
+    picture(page, "adapt")
+    page.locator("#adapt-layer input").click()
+    page.get_by_role("option", name="Layer 1").click()
+    expect(caption).to_contain_text("after layer 1. LoRA of rank 16 on layers 2–5")
+    page.locator('.saemap-mark[data-name="pocket-scope / layer_1/width_512/average_l0_6"]').click()
+    expect(page.locator("#adapt-sae input")).to_have_value(
+        "512 features · L0 6.11 · after the layer · pocket-scope / layer_1/width_512/average_l0_6"
+    )
+    page.locator(".saemap-mark[aria-checked=true]").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    chosen = page.locator(".saemap-mark[aria-checked=true]")
+    expect(chosen).to_have_attribute("data-name", "pocket-scope / layer_1/width_512/average_l0_18")
+    expect(chosen).to_be_focused()
+    seen.clean()
+
+
+def test_what_is_wrong_is_told_beside_the_button_and_one_press_mends_it(visit: Callable[..., Visit]) -> None:
+    seen = visit("/adapt")
+    page, start = seen.page, seen.page.locator("#adapt-start")
+    ready(page)
+    page.get_by_label("As in the paper").check()
+    expect(page.locator(".lab-formproblem")).to_contain_text("The model knows positions up to 256")
+    expect(start).to_be_disabled()
+    expect(start).to_have_text("Not ready yet: see above")
+    page.get_by_role("button", name="Set “Tokens per sequence” to 256").click()
+    expect(start).to_be_enabled()
+    expect(page.locator(".adapt-diff tbody tr")).to_have_text(["Tokens per sequence1,024256Take back"])
+    link = page.url
+    page.goto(link)
+    expect(page.locator(".adapt-diff tbody tr")).to_have_text(["Tokens per sequence1,024256Take back"])
+    page.get_by_role("button", name="Take back Tokens per sequence").click()
+    expect(start).to_be_disabled()
+    seen.clean()
+
+
+def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"a\0b")
+    (tmp_path / "good.jsonl").write_text('{"body": "One day <b>a cat</b> sat."}\n' * 3)
+    seen = visit("/adapt")
+    page = seen.page
+    ready(page)
+    page.get_by_label("A file of mine").check()
+    upload = page.locator("#adapt-upload input[type=file]")
+    upload.set_input_files(tmp_path / "bad.txt")
+    expect(page.get_by_text("It holds zero bytes")).to_be_visible()
+    upload.set_input_files(tmp_path / "good.jsonl")
+    expect(page.get_by_text("good.jsonl is kept: ")).to_be_visible()
+    expect(page.locator("#adapt-data-column :is(input, textarea)").first).to_have_value("body")
+    page.get_by_text("As YAML, and from a terminal").click()
+    yaml = page.locator("#adapt-yaml textarea")
+    page.wait_for_function("document.querySelector('#adapt-yaml textarea').value.includes('rank: 16')")
+    text = yaml.input_value()
+    yaml.fill(text.replace("rank: 16", "rankk: 16"))
+    page.get_by_role("button", name="Put this YAML into the form").click()
+    expect(page.locator(".lab-formproblem")).to_contain_text("The setting adapter.rankk was given. There is no such setting.")
+    expect(yaml).to_have_value(text.replace("rank: 16", "rankk: 16"))
+    yaml.fill(text.replace("rank: 16", "rank: 24"))
+    page.get_by_role("button", name="Put this YAML into the form").click()
+    expect(page.locator(".adapt-diff tbody tr")).to_have_text(["Rank1624Take back"])
+    page.locator("#adapt-model input").fill("gema-2-2b")
+    page.keyboard.press("Enter")
+    expect(page.locator(".lab-formproblem")).to_contain_text("Nearest: ")
+    seen.clean()
+
+
+def test_a_double_click_starts_one_run_with_the_settings_shown(lab: LabProcess, visit: Callable[..., Visit]) -> None:
+    seen = visit("/adapt?preset=quick&saes=pocket-scope:layer_4/width_512/average_l0_18".replace(":", "%20%2F%20", 1))
+    page = seen.page
+    ready(page)
+    name = '<img src=x onerror="alert(1)">'
+    page.locator("#adapt-name :is(input, textarea)").first.fill(name)
+    page.locator("#adapt-start").dblclick()
+    page.wait_for_url("**/run?run=2*")
+    runs = [run for run in json.load(urlopen(f"{lab.address}/lab/runs"))["runs"] if run["name"] == name]
+    assert len(runs) == 1
+    config = json.load(urlopen(f"{lab.address}/lab/runs/{runs[0]['run_id']}"))["config"]
+    assert config["train"]["tokens"] == 40_960 and config["saes"] == [
+        {"release": "pocket-scope", "sae_id": "layer_4/width_512/average_l0_18"}
+    ]
+    page.goto(f"{lab.address}/adapt?from={runs[0]['run_id']}")
+    expect(page.get_by_text("are filled in.")).to_be_visible()
+    assert box(page, "train-tokens") == "40960" and box(page, "name") == f"{name} again"
+    page.evaluate(f"fetch('/lab/runs/{runs[0]['run_id']}/discard', {{method: 'POST'}})")
+
+
+def test_a_phone_shows_everything_in_one_column(visit: Callable[..., Visit]) -> None:
+    seen = visit("/adapt", phone=True)
+    ready(seen.page)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(seen.page.locator("#adapt-start")).to_be_enabled()
+    seen.clean()

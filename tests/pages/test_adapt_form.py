@@ -1,0 +1,151 @@
+"""What the Adapt page's boxes mean together."""
+
+import pytest
+
+from lorasae.config import PRESETS, RunConfig, run_config
+from lorasae.config_text import CHOICES, preset_settings
+from pages.adapt_fields import FIELDS, meant, shown
+from pages.adapt_form import Form, config_of, first_form, form_of, nearest_preset, read, sae_of, text_boxes_used
+from pages.adapt_views import PRESET_SENTENCES, preset_choices
+
+POCKET = "pocket-scope / layer_{}/width_{}/average_l0_{}"
+
+
+def after(form: Form, changed: str, **values: object) -> Form:
+    return read({**form, **values}, changed).form
+
+
+def test_the_form_opens_with_a_run_that_can_start():
+    reading = read(first_form())
+    assert reading.problem is None and reading.config is not None
+    assert reading.config.model_copy(update={"saes": RunConfig().saes}) == RunConfig()
+    assert str(reading.config.saes[0]) == POCKET.format(2, "2k", 17)
+
+
+def test_every_setting_of_a_preset_has_its_box_once_and_every_box_a_hint():
+    assert set(FIELDS) == set(preset_settings("default")) - {"name", "model.model", "saes", "data.source"}
+    assert all(field.label and len(field.info) > 15 for field in FIELDS.values())
+    assert {name for _, name in preset_choices()} == set(PRESETS) == set(PRESET_SENTENCES)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_setting_survives_its_box(preset):
+    for setting, value in preset_settings(preset).items():
+        if setting in FIELDS:
+            assert meant(setting, shown(setting, value)) == value
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_config_survives_the_form(preset):
+    config = run_config(
+        {
+            "name": "mine",
+            "saes": [{"sae_id": f"layer_{layer}/width_2k/average_l0_17"} for layer in (1, 4)],
+            "adapter": {"layers": [3, 5]},
+            "data": {"source": "org/set", "config_name": "en", "column": "body"},
+            "seed": 4,
+        },
+        preset,
+    )
+    form = form_of(config)
+    assert config_of(form) == config and form["preset"] == preset and form["several"]
+
+
+def test_another_layer_brings_the_sae_most_like_the_one_before():
+    form = after(first_form(), "layer", layer=4)
+    assert form["saes"] == [form["sae"]] == [POCKET.format(4, "2k", 17)]
+
+
+def test_another_model_brings_its_own_layer_and_sae():
+    form = after(first_form(), "model", model="gemma-2-2b")
+    assert (form["model"], form["layer"]) == ("google/gemma-2-2b", 12)
+    assert form["saes"] == ["gemma-scope-2b-pt-res-canonical / layer_12/width_16k/canonical"]
+    assert read(form).problem is None
+
+
+def test_several_saes_stand_one_at_each_place():
+    form = after(first_form(), "several", several=True)
+    form = after(form, "sae", sae=POCKET.format(4, "512", 18))
+    assert form["saes"] == [POCKET.format(2, "2k", 17), POCKET.format(4, "512", 18)]
+    form = after(form, "sae", sae=POCKET.format(4, "2k", 42))
+    assert form["saes"] == [POCKET.format(2, "2k", 17), POCKET.format(4, "2k", 42)]
+    assert after(form, "several", several=False)["saes"] == [POCKET.format(4, "2k", 42)]
+
+
+def test_one_sae_takes_the_place_of_the_other():
+    assert after(first_form(), "sae", sae=POCKET.format(1, "512", 6))["saes"] == [POCKET.format(1, "512", 6)]
+
+
+def test_the_map_chooses_as_the_box_does():
+    form = read(first_form(), wish={"pick": POCKET.format(2, "512", 43)}).form
+    assert form["sae"] == POCKET.format(2, "512", 43) and form["saes"] == [form["sae"]]
+
+
+def test_a_preset_fills_every_setting_and_leaves_what_is_adapted_alone():
+    form = after(
+        {**first_form(), "sae": POCKET.format(4, "2k", 17), "saes": [POCKET.format(4, "2k", 17)], "name": "x"}, "preset", preset="paper"
+    )
+    assert (form["adapter.rank"], form["train.learning_rate"], form["special_tokens.unscored"]) == (64, 5e-5, [])
+    assert form["saes"] == [POCKET.format(4, "2k", 17)] and form["name"] == "x"
+
+
+def test_a_misfit_is_told_with_the_one_setting_that_mends_it():
+    reading = read({**first_form(), "preset": "paper"}, "preset")
+    assert reading.config is not None and "positions up to 256" in str(reading.problem)
+    assert reading.fix == {"data.context_length": 256}
+    assert read(reading.form, wish={"set": reading.fix}).problem is None
+
+
+def test_a_wish_reaches_no_setting_that_has_no_box():
+    form = read(first_form(), wish={"set": {"model": "/etc", "data.source": "/etc/passwd", "nonsense": 1}}).form
+    assert form == first_form()
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({"model": "pocet"}, "Nearest: pocket"),
+        ({"saes": []}, "No SAE was chosen"),
+        ({"saes": ["pocket-scope / layer_9"]}, "There is none of that id"),
+        ({"saes": ["pocket-scop"]}, "Nearest: pocket-scope"),
+        ({"adapter.rank": None}, "Rank (adapter.rank) is empty"),
+        ({"adapter.rank": 1.5}, "is a whole number"),
+        ({"adapter.rank": 0}, "greater than or equal to 1"),
+        ({"adapter.layers": "3, x"}, "'x' is no layer"),
+        ({"train.tokens_per_step": 100}, "not a whole number of sequences"),
+        ({"source": "file"}, "No file was given yet"),
+        ({"source": "file", "data.source": "org/set"}, "No file was given yet"),
+        ({"source": "hub"}, "No dataset was named yet"),
+    ],
+)
+def test_what_means_nothing_is_told_and_nothing_is_lost(values, found):
+    form = {**first_form(), **values}
+    reading = read(form)
+    assert found in str(reading.problem) and reading.form == form
+
+
+def test_layers_are_written_as_people_write_them():
+    assert config_of({**first_form(), "adapter.layers": "5, 1-3"}).adapter.layers == (5, 1, 2, 3)
+    assert config_of({**first_form(), "adapter.layers": "[4]"}).adapter.layers == (4,)
+
+
+def test_the_pocket_world_knows_no_columns():
+    form = {**first_form(), "data.column": "body", "data.split": "test"}
+    assert config_of(form).data == RunConfig().data
+    assert not any(text_boxes_used(form, local=True).values())
+
+
+def test_a_visitor_is_shown_no_path_of_the_machine():
+    form = {**first_form(), "source": "file", "data.source": "/home/lab/uploads/v/1.jsonl"}
+    assert text_boxes_used(form, local=False) == {"data.source": False, "data.config_name": False, "data.split": False, "data.column": True}
+
+
+@pytest.mark.parametrize("text", ["a / b/c", "a b/c", " a  b/c "])
+def test_an_sae_is_named_by_two_words(text):
+    assert (sae_of(text).release, sae_of(text).sae_id) == ("a", "b/c")
+
+
+def test_the_nearest_preset_is_the_one_with_fewest_differences():
+    assert nearest_preset(run_config({"adapter": {"rank": 8}, **{}}, "paper")) == "paper"
+    assert nearest_preset(RunConfig()) == "default"
+    assert set(CHOICES) & set(FIELDS) == {"model.revision", "data.config_name", "data.split", "data.column"}

@@ -1,0 +1,155 @@
+"""The arithmetic before a run: the models' own sizes, the operations the research code was counted to need, the memory that runs took."""
+
+import pytest
+import torch
+from torch import nn
+
+from lorasae.config import AdapterConfig, RunConfig, run_config
+from lorasae.core.adapter import adaptable_modules, adapter_parameters, attach
+from lorasae.core.hook_points import decoder_blocks
+from lorasae.errors import LabError
+from lorasae.estimates import (
+    PlacedSAE,
+    Speed,
+    change_that_fits,
+    duration,
+    evaluated_tokens,
+    forward_flops,
+    memory,
+    placement,
+    step_flops,
+    verdict,
+)
+from lorasae.model_sizes import ModelSizes, sizes_from, sizes_of
+from tests.toys import FAMILIES, tiny_model
+
+POCKET_SAE = PlacedSAE(2, "after the layer", 192, 2048)
+# What the research code's scaling run needs per token and at its peak, counted on its own models: GFLOP, millions of trained numbers, GB.
+OFFICIAL = {
+    ("google/gemma-2-2b", 12, 2304, 16_384): (14.70, 41.5, 15),
+    ("google/gemma-2-9b", 20, 3584, 131_072): (51.70, 108.0, 40),
+    ("google/gemma-2-27b", 22, 4608, 131_072): (143.3, 228.4, 92),
+}
+
+
+def sizes(model: str = "pocket") -> ModelSizes:
+    found = sizes_of(RunConfig(model={"model": model}).model)  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_linear_maps_of_every_family_are_those_of_its_modules(family):
+    model = tiny_model(family)
+    of_config = sizes_from(model.config.to_dict())
+    block = decoder_blocks(model)[0]
+    groups = adaptable_modules(block)
+    for projection in of_config.projections:
+        module = block.get_submodule(projection.path)
+        shape = tuple(module.weight.shape)
+        assert shape == ((projection.n_in, projection.n_out) if family == "gpt2" else (projection.n_out, projection.n_in))
+        assert groups[projection.path] == projection.group
+    assert set(groups) == {projection.path for projection in of_config.projections}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_size_of_a_model_is_right_but_for_norms_and_biases(family):
+    model = tiny_model(family)
+    matrices = sum(parameter.numel() for name, parameter in model.named_parameters() if parameter.dim() == 2 and "wpe" not in name)
+    assert sizes_from(model.config.to_dict()).n_parameters == matrices
+
+
+@pytest.mark.parametrize("modules", [("attention", "mlp"), ("attention",), ("q_proj", "down_proj")])
+def test_trained_numbers_are_those_that_peft_makes(modules):
+    model = tiny_model("gemma2")
+    of_config = sizes_from(model.config.to_dict())
+    placed = placement(AdapterConfig(rank=2, modules=modules), of_config, [PlacedSAE(1, "after the layer", 32, 64)])
+    attached = attach(model, placed.layers, modules, 2, 4.0, 0.0)
+    assert placed.layers == (2, 3)
+    assert placed.n_trained == sum(parameter.numel() for parameter in adapter_parameters(attached))
+
+
+def test_the_pocket_models_sizes_are_those_of_its_weights():
+    from lorasae.language_model import load_architecture, skeleton
+
+    config = RunConfig().model
+    bare: nn.Module = skeleton(config, load_architecture(config))
+    matrices = sum(parameter.numel() for parameter in bare.parameters() if parameter.dim() == 2)
+    assert sizes().n_parameters == matrices and torch.equal(torch.tensor(sizes().vocab), torch.tensor(2048))
+
+
+@pytest.mark.parametrize(("scene", "counted"), OFFICIAL.items())
+def test_operations_and_trained_numbers_of_the_papers_runs_are_as_counted(scene, counted):
+    model, layer, d_in, d_sae = scene
+    config = run_config({"model": {"model": model, "dtype": "bfloat16"}}, "paper")
+    of_model, saes = sizes(model), [PlacedSAE(layer, "after the layer", d_in, d_sae)]
+    placed = placement(config.adapter, of_model, saes)
+    assert step_flops(config, of_model, saes, placed) / 1e9 == pytest.approx(counted[0], rel=0.005)
+    assert placed.n_trained / 1e6 == pytest.approx(counted[1], rel=0.002)
+    assert memory(config, of_model, saes, placed, on_gpu=True).total / 1e9 == pytest.approx(counted[2], rel=0.2)
+
+
+def test_the_memory_of_the_pocket_run_is_what_such_runs_took():
+    config = RunConfig()
+    placed = placement(config.adapter, sizes(), [POCKET_SAE])
+    took = (748_539_904, 709_627_904, 706_478_080)  # peak_memory_bytes of runs on two cores
+    assert all(memory(config, sizes(), [POCKET_SAE], placed, on_gpu=False).total == pytest.approx(peak, rel=0.1) for peak in took)
+
+
+def test_an_adapter_below_the_sae_pays_for_the_gradient_through_it():
+    after, everywhere = RunConfig(), run_config({"adapter": {"placement": "all"}})
+    placed = [placement(config.adapter, sizes(), [POCKET_SAE]) for config in (after, everywhere)]
+    assert [each.layers for each in placed] == [(3, 4, 5), (0, 1, 2, 3, 4, 5)]
+    through = step_flops(everywhere, sizes(), [POCKET_SAE], placed[1]) - step_flops(everywhere, sizes(), [], placed[1])
+    assert through == 2 * (forward_flops(after, sizes(), [POCKET_SAE]) - forward_flops(after, sizes(), []))
+
+
+def test_evaluated_tokens_count_every_condition_of_every_evaluation():
+    config = run_config({"data": {"heldout_tokens": 128 * 16}, "watch": {"evaluations": 2}})
+    assert evaluated_tokens(config) == 128 * (16 * (3 + 5) + 2 * 2 * 3)
+
+
+def test_a_run_of_twice_the_tokens_trains_twice_as_long():
+    speed = Speed(1e9, 2e9, 5.0, "assumed")
+    once, twice = RunConfig(), run_config({"train": {"tokens": 2 * 147_456}})
+    placed = placement(once.adapter, sizes(), [POCKET_SAE])
+    first, second = (duration(config, sizes(), [POCKET_SAE], placed, speed) for config in (once, twice))
+    assert second.training_s == 2 * first.training_s
+    assert second.evaluating_s == first.evaluating_s and first.total_s == 5.0 + first.training_s + first.evaluating_s
+
+
+def test_it_fits_with_a_quarter_to_spare_or_tightly_or_not():
+    assert [verdict(needed, 100) for needed in (75, 75.1, 100, 100.1)] == ["fits", "tight", "tight", "does not fit"]
+
+
+def test_what_does_not_fit_is_told_the_most_harmless_change_that_helps():
+    config = run_config({"train": {"tokens_per_step": 4096, "micro_batch_size": 32}})
+    placed = placement(config.adapter, sizes(), [POCKET_SAE])
+
+    def needed(changes: dict) -> float:
+        return memory(run_config({"train": {"tokens_per_step": 4096, **changes}}), sizes(), [POCKET_SAE], placed, on_gpu=False).total
+
+    assert change_that_fits(config, sizes(), [POCKET_SAE], needed({"micro_batch_size": 16}), False) == (
+        "Set train.micro_batch_size to 16: the result is the same, in smaller portions"
+    )
+    assert "to 4:" in str(change_that_fits(config, sizes(), [POCKET_SAE], needed({"micro_batch_size": 4}) + 1, False))
+    assert change_that_fits(config, sizes(), [POCKET_SAE], 1e6, False) is None
+
+
+@pytest.mark.parametrize(
+    ("adapter", "found"),
+    [
+        ({"rank": 97}, "The smallest side of its linear maps is 96"),
+        ({"layers": (6,)}, "The model has 6 layers, 0 to 5"),
+        ({"modules": ("q_prj",)}, "Nearest: q_proj"),
+    ],
+)
+def test_an_adapter_that_cannot_be_is_refused_as_the_run_would(adapter, found):
+    with pytest.raises(LabError, match=found):
+        placement(AdapterConfig(**adapter), sizes(), [POCKET_SAE])
+
+
+def test_no_layer_lies_after_the_last():
+    with pytest.raises(LabError, match="Choose placement: all"):
+        placement(AdapterConfig(), sizes(), [PlacedSAE(5, "after the layer", 192, 512)])
+    assert placement(AdapterConfig(), sizes(), [PlacedSAE(5, "before the layer", 192, 512)]).layers == (5,)
