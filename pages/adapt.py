@@ -165,14 +165,14 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
         layout.boxes[name]: gr.update(value=value) for name, value in form.items() if name in layout.boxes and value != before.get(name)
     }
     for name, used in text_boxes_used(form, local).items():
-        told[layout.boxes[name]] = {**told.get(layout.boxes[name], gr.update()), "visible": used}
+        told[layout.boxes[name]] = {**told.get(layout.boxes[name], gr.update()), "visible": used or "hidden"}
     if changed in _LAYERS_FROM:
         told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
         told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])
         told[layout.boxes["saes"]] = gr.update(choices=[(views.chosen_label(text), text) for text in form["saes"]], value=form["saes"])
     return told | {
-        layout.several_part: gr.update(visible=bool(form["several"])),
-        layout.file_part: gr.update(visible=form["source"] == "file"),
+        layout.several_part: gr.update(visible=bool(form["several"]) or "hidden"),
+        layout.file_part: gr.update(visible=form["source"] == "file" or "hidden"),
     }
 
 

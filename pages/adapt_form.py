@@ -171,12 +171,12 @@ def _granted(form: Form, wish: dict[str, Any]) -> str:
 
 def _choose_sae(form: Form, changed: str, offered: tuple[SAECard, ...]) -> None:
     """Model, layer and SAE agree again after one of them was changed."""
-    if changed == "model":
+    now = card_of(form["sae"] or "")
+    if changed == "model" and not _may_stay(now, offered):  # a box may say so when it was only looked into
         first = _first_offer(form["model"], offered)
         form |= {"sae": str(first.ref) if first else "", "saes": [str(first.ref)] if first else [], "layer": first.layer if first else None}
-    elif changed == "layer" and form["layer"] is not None:
+    elif changed == "layer" and form["layer"] is not None and not (now and now.layer == int(form["layer"])):
         at_layer = tuple(card for card in offered if card.layer == int(form["layer"]))
-        now = card_of(form["sae"] or "")
         if at_layer:
             form["sae"] = str((alike(now, at_layer) if now else at_layer[0]).ref)
             _take(form, form["sae"])
@@ -187,10 +187,15 @@ def _choose_sae(form: Form, changed: str, offered: tuple[SAECard, ...]) -> None:
     elif changed == "saes" and form["saes"]:
         form["saes"] = [_whole(sae_of(text)) for text in form["saes"]]
         form["sae"] = form["sae"] if form["sae"] in form["saes"] else form["saes"][-1]
-    elif changed == "several" and not form["several"]:
+    if not form["several"]:
         form["saes"] = [form["sae"]] if form["sae"] else []
     if changed in ("sae", "saes"):
         form["layer"] = _layer_of(form["sae"] or "")
+
+
+def _may_stay(now: SAECard | None, offered: tuple[SAECard, ...]) -> bool:
+    """Whether the SAE chosen so far goes with a model: one of its own, or a folder, which could be anybody's."""
+    return now is not None and (now in offered or (now.folder is not None and now.ref.release != POCKET_RELEASE))
 
 
 def _take(form: Form, sae: str) -> None:

@@ -89,7 +89,7 @@ def lay_out(reading: Reading, local: bool) -> Layout:
             start = gr.Button("Start the adaptation", variant="primary", size="lg", elem_id="adapt-start")
             views["limits"] = _view()
     views["address"] = _view()
-    boxes["pinned"] = gr.JSON(value=form["pinned"], visible=False)
+    boxes["pinned"] = gr.JSON(value=form["pinned"], visible="hidden")
     wish = gr.Textbox(elem_id="adapt-wish", elem_classes="adapt-hidden", container=False, show_label=False)
     gone = gr.Textbox(elem_id="adapt-gone", elem_classes="adapt-hidden", container=False, show_label=False)
     return Layout(
@@ -149,7 +149,7 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
         elem_id="adapt-several",
         info="One per place. Each SAE you choose above is added; the adapter learns to live with all of them.",
     )
-    with gr.Column(visible=form["several"]) as several_part:
+    with gr.Column(visible=form["several"] or "hidden") as several_part:
         boxes["saes"] = gr.Dropdown(
             [(chosen_label(text), text) for text in form["saes"]],
             value=form["saes"],
@@ -165,7 +165,7 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
 def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: bool) -> tuple[gr.File, gr.Column]:
     boxes["source"] = gr.Radio(list(SOURCES.items()), value=form["source"], label="Source", elem_id="adapt-source")
     used = text_boxes_used(form, local)
-    with gr.Column(visible=form["source"] == "file") as file_part:
+    with gr.Column(visible=form["source"] == "file" or "hidden") as file_part:
         upload = gr.File(
             label="A .txt or .jsonl file, up to 20 MB",
             file_types=[".txt", ".jsonl"],
@@ -180,7 +180,7 @@ def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: b
         label="Dataset or file",
         info=hint,
         max_lines=1,
-        visible=used["data.source"],
+        visible=used["data.source"] or "hidden",
         elem_id="adapt-data-source",
     )
     with gr.Row(equal_height=False):
@@ -192,7 +192,14 @@ def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: b
 
 def _box(field: Field, form: Form, *, visible: bool = True) -> Any:
     value, label, info, elem_id = form[field.setting], field.label, field.info, f"adapt-{field.setting.replace('.', '-')}"
-    common: dict[str, Any] = {"value": value, "label": label, "info": info, "elem_id": elem_id, "min_width": 200, "visible": visible}
+    common: dict[str, Any] = {
+        "value": value,
+        "label": label,
+        "info": info,
+        "elem_id": elem_id,
+        "min_width": 200,
+        "visible": visible or "hidden",
+    }  # what is not rendered would not take its value
     if field.kind == "count":
         return gr.Number(**common, precision=0)
     if field.kind == "number":

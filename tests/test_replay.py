@@ -90,7 +90,7 @@ def test_a_pin_that_is_broken_is_told_and_the_others_are_recorded(world, tmp_pat
     assert run.status.state == "succeeded"
     assert [[pin["feature"] for pin in frame["pins"]] for frame in frames(run)] == [[3]] * 4
     log = run.log.read_text()
-    assert log.count("no-such-release") == 1 and "feature 1000000 is not recorded" in log
+    assert log.count("pinned of no-such-release / x are not recorded") == 1 and "feature 1000000 is not recorded" in log
 
 
 @pytest.mark.parametrize("content", ["{", '{"text": 7}', '{"text": "a", "features": [{"release": 1}]}', "\x00"])
@@ -109,7 +109,7 @@ def test_pins_that_are_added_meanwhile_are_in_the_next_frame(world, tmp_path):
     assert [frame["step"] for frame in replay_of(run)["frames"]] == [8, 12]  # one text at a time
 
 
-@pytest.mark.parametrize("step", [4, 5, 8, 9])
+@pytest.mark.parametrize("step", [4, 9])
 def test_a_resumed_run_does_not_double_its_frames(recorded, config, world, tmp_path, step):
     run = RunStore(tmp_path).create(config, pins=pinned(world, (1, 0), (1, 21), (2, 5)))
     with pytest.raises(RuntimeError):

@@ -112,7 +112,7 @@ function resultsTable(runs, table) {
     const cells = values.map((value, i) => resultCell(value, i ? values[0] : null, unit, best !== null && value === best && known.filter((other) => other === best).length === 1 && !key.endsWith("before") && key !== "kl_original_sae"));
     return h("tr", {}, h("th", { scope: "row" }, label, h("span.lab-note", {}, ` ${unit === "fraction" ? "" : unit}`)), ...cells);
   };
-  return scrolled("Results", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...RESULTS.map(row))));
+  return scrolled("The results as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...RESULTS.map(row))));
 }
 
 function resultCell(value, first, unit, isBest) {
@@ -131,7 +131,7 @@ function settings(runs) {
     const rows = (whole ? names : differing).map((name) =>
       h(`tr${whole && differing.includes(name) ? ".settings-changed" : ""}`, {}, h("th", { scope: "row" }, h("code", {}, name)), ...all.map((each) => h("td", {}, differing.includes(name) ? h("strong", {}, told(each[name])) : told(each[name])))),
     );
-    box.replaceChildren(rows.length ? scrolled("Settings", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...rows))) : h("p.lab-note", {}, "These runs have the same settings."));
+    box.replaceChildren(rows.length ? scrolled("The settings as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...rows))) : h("p.lab-note", {}, "These runs have the same settings."));
   };
   draw(false);
   const toggle = h("input", { type: "checkbox", onchange: () => draw(toggle.checked) });

@@ -4,6 +4,8 @@ import { style } from "/lab/assets/style.js";
 
 const IDLE_MS = 3000; // nothing was ever measured here: measure by itself, once the form has come to rest
 const STATES = { fits: "succeeded", tight: "running", "does not fit": "failed" };
+let underway = null; // this page's measurement: {key, done}; a change in the form draws this view anew, the measurement goes on
+let tried = false; // by itself a page measures once
 
 export async function mount(element, { problem, forecast, config }) {
   await style("adapt");
@@ -13,26 +15,39 @@ export async function mount(element, { problem, forecast, config }) {
     card.append(h("h2", {}, "What it will take"), h("p.lab-note", {}, problem));
     return;
   }
+  const key = JSON.stringify(config);
   let gone = false;
   let waiting = null;
 
-  async function measure() {
+  const draw = (sentence = null) => gone || card.replaceChildren(...content(forecast, { measuring: underway?.key === key, sentence, measure }));
+
+  function measure() {
     clearTimeout(waiting);
-    draw(forecast, true);
+    tried = true;
+    const asked = ask("/lab/estimate/measure", { method: "POST", body: { config } });
+    underway = { key, done: asked.catch(() => {}).then(() => (underway = null)) };
+    draw();
+    underway.done.then(() => asked.then(take, (error) => draw(error.message)));
+  }
+
+  function take(found) {
+    forecast = found;
+    draw();
+  }
+
+  // Another setting was being measured: what that showed about this machine's speed counts here too.
+  async function again() {
+    if (gone) return;
     try {
-      forecast = await ask("/lab/estimate/measure", { method: "POST", body: { config } });
-      if (!gone) draw(forecast);
-    } catch (error) {
-      if (!gone) draw(forecast, false, error.message);
+      take(await ask("/lab/estimate", { method: "POST", body: { config } }));
+    } catch {
+      draw();
     }
   }
 
-  function draw(known, measuring = false, sentence = null) {
-    card.replaceChildren(...content(known, { measuring, sentence, measure }));
-  }
-
-  draw(forecast);
-  if (!forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
+  draw();
+  if (underway) underway.done.then(again);
+  else if (!tried && !forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
   return () => {
     gone = true;
     clearTimeout(waiting);

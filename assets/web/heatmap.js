@@ -88,22 +88,32 @@ function pane(key, title, tokens, on) {
     event.preventDefault();
   });
 
-  const focus = (index) => spans[index].focus({ preventScroll: false });
+  const focus = (index) => spans[index].focus();
+  let ruledFor = null; // underlines depend on what counts, not on the feature
+
+  function rule(kl, worst, counted, specials) {
+    if (ruledFor === specials) return;
+    ruledFor = specials;
+    spans.forEach((span, index) => {
+      const far = counted[index] ? Math.sqrt(Math.min(1, Math.abs(kl[index]) / worst)) * THICKEST_PX : 0;
+      span.style.setProperty("--kl", `${far < 0.6 ? 0 : far.toFixed(1)}px`);
+      span.dataset.heal = kl[index] < 0 ? "healed" : "worse";
+      span.classList.toggle("aside", !counted[index]);
+    });
+  }
+
   return {
     key,
     element,
     focus,
-    paint(values, largest, kl, worst, counted, { kind, name }) {
+    paint(values, largest, kl, worst, counted, { kind, name, specials }) {
       const changes = key === "change";
+      rule(kl, worst, counted, specials);
       spans.forEach((span, index) => {
         const token = tokens[index];
         const counts = counted[index];
-        const far = counts ? Math.sqrt(Math.min(1, Math.abs(kl[index]) / worst)) * THICKEST_PX : 0;
         span.style.setProperty("--a", counts ? opacity(Math.abs(values[index]), largest).toFixed(3) : 0);
-        span.style.setProperty("--kl", `${far < 0.6 ? 0 : far.toFixed(1)}px`);
         span.dataset.sign = values[index] < 0 ? "down" : "up";
-        span.dataset.heal = kl[index] < 0 ? "healed" : "worse";
-        span.classList.toggle("aside", !counts);
         span.setAttribute("aria-label", spoken(token, index, tokens.length, { changes, kind, name, at: values[index], kl: kl[index], counts }));
       });
       note.textContent = paneNote(key, kind, values, kl, counted);

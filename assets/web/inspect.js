@@ -5,9 +5,9 @@ import { aboutDamage, damage, worstOf } from "/lab/assets/damage.js";
 import { featureView } from "/lab/assets/feature.js";
 import { features } from "/lab/assets/features.js";
 import { inputs } from "/lab/assets/inspect_inputs.js";
+import { cannotChange, remarks } from "/lab/assets/inspect_notices.js";
 import { placeOf } from "/lab/assets/inspect_words.js";
 import { pinButton } from "/lab/assets/pins.js";
-import { same } from "/lab/assets/sae_picker.js";
 import { sentencesFor } from "/lab/assets/sentences.js";
 import { steerView } from "/lab/assets/steer.js";
 import { style } from "/lab/assets/style.js";
@@ -85,7 +85,7 @@ function inspectPage() {
       if (comparison) form.chooseSae(comparison.sae);
     });
     await listing.catch((error) => notices.append(problem(error)));
-    await look({ sae: asked, feature: view.feature, token: view.token }, true);
+    await look({ sae: asked, feature: view.feature, token: view.token });
   }
 
   // Another run is another address: everything is read from it again; the text comes along.
@@ -98,7 +98,7 @@ function inspectPage() {
 
   // Looking at a text through an SAE
 
-  async function look(change, first = false) {
+  async function look(change) {
     const mine = ++looked;
     const next = { sae: view.sae, text: view.text, tab: view.tab, feature: null, token: null, ...change };
     form.write(next.text);
@@ -113,7 +113,8 @@ function inspectPage() {
     } catch (error) {
       if (mine === looked) {
         notices.replaceChildren(problem(error));
-        if (first || !comparison) results.replaceChildren();
+        if (next.sae && !comparison) notices.append(h("div.lab-row", {}, h("button.lab-button", { type: "button", onclick: () => look({ sae: null }) }, "Look through the run's own SAE")));
+        if (!comparison) results.replaceChildren();
       }
     }
     if (mine !== looked) return;
@@ -125,7 +126,8 @@ function inspectPage() {
     comparison = answer;
     opened = new Map(); // what was opened by number was read on another text
     form.chooseSae(answer.sae);
-    list.show(answer, noticesOf(answer));
+    notices.replaceChildren(...remarks(answer));
+    list.show(answer, cannotChange(answer, saes, look));
     text.show(answer);
     if (!body.isConnected) results.replaceChildren(summary, body);
     summarise(text.specials);
@@ -174,27 +176,6 @@ function inspectPage() {
       if (view.tab !== "tokens" && view.tab !== "feature") chooseTab("tokens");
       text.jump(index);
     }));
-  }
-
-  function noticesOf({ sae, above, notes }) {
-    const found = [];
-    if (!sae.can_change)
-      found.push(
-        h(
-          "div.inspect-notice",
-          { role: "note" },
-          h("p", {}, h("b", {}, "These features cannot change: "), "the adapter lies only in layers above this SAE, so both models give it the same stream."),
-          above.length ? h("p.lab-note", {}, "Those of SAEs above it can. Look through") : null,
-          above.length ? h("div.inspect-aboves", {}, ...above.slice(0, 4).map((one) => h("button.lab-button.inspect-above", { type: "button", title: one.sae_id, onclick: () => look({ sae: one }) }, named(one)))) : null,
-        ),
-      );
-    const others = sae.can_change ? notes : notes.filter((note) => !/cannot change/.test(note));
-    return [...found, ...others.map((note) => h("p.inspect-notice", {}, note))];
-  }
-
-  function named(one) {
-    const sae = saes.find((other) => same(other, one));
-    return sae ? `Layer ${sae.layer}: ${sae.d_sae % 1024 ? sae.d_sae : `${sae.d_sae / 1024}k`}, L0 ${Math.round(sae.l0)}` : one.sae_id;
   }
 
   // Choosing

@@ -79,10 +79,10 @@ function show(element, run, { text, tokens, frames }) {
 
   // A feature's name leads to its page, on this text.
   function heading(title, pin) {
-    if (!pin) return h("h4", {}, title);
+    if (!pin) return h("h3", {}, title);
     const { release, sae_id, feature } = pin;
     const address = `/inspect?${new URLSearchParams({ run, release, sae_id, text, feature, tab: "feature" })}`;
-    return h("h4", {}, h("a", { href: address }, title), h("small.lab-note", {}, ` ${pin.hook_point ?? sae_id}`));
+    return h("h3", {}, h("a", { href: address }, title), h("small.lab-note", {}, ` ${pin.hook_point ?? sae_id}`));
   }
 
   function walk(spans) {

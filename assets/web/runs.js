@@ -38,6 +38,7 @@ async function list(element, asked) {
     h("header.run-head", {}, h("div", {}, h("h1", {}, "Runs"), h("p.lab-note.run-title", {}, "Every adaptation, with its settings and its numbers. Select two or more to compare them.")), h("a.lab-button.primary", { href: "/adapt" }, "New run")),
     tools,
     trouble,
+    h("h2.lab-visually-hidden", {}, "Your runs"),
     grid,
     exampleSection,
     chosenBar,
@@ -93,7 +94,7 @@ async function list(element, asked) {
   }
 
   function showChosen(all) {
-    const chosen = all.filter(({ run_id }) => view.chosen.has(run_id));
+    const chosen = [...view.chosen].map((runId) => all.find(({ run_id }) => run_id === runId)).filter(Boolean); // the first chosen is compared with
     chosenBar.hidden = !chosen.length;
     const address = `/runs?compare=${chosen.map(({ run_id }) => encodeURIComponent(run_id)).join(",")}`;
     const words = chosen.length === 1 ? `“${called(chosen[0])}” is selected. Select one more to compare.` : `${chosen.length} runs are selected.`;

@@ -16,9 +16,9 @@ export async function mount(element, { layer, points, chosen, n_unplaced }) {
   const draw = () => {
     drawn = element.clientWidth || 480;
     element.replaceChildren(figure(drawn - 26, layer, distinct(points, chosen), chosen, n_unplaced)); // less its frame
+    if (focused && document.activeElement === document.body) element.querySelector('[tabindex="0"]')?.focus();
   };
   draw();
-  if (focused && document.activeElement === document.body) element.querySelector('[tabindex="0"]')?.focus();
   element.addEventListener("focusin", () => (focused = true));
   element.addEventListener("focusout", () => setTimeout(() => (focused = !element.isConnected || element.contains(document.activeElement))));
   const watcher = new ResizeObserver(() => Math.abs(element.clientWidth - drawn) > 2 && draw());

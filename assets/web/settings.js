@@ -41,7 +41,7 @@ export function settingsTable(config, defaults) {
       h("td", {}, differs ? h("strong", {}, told(mine[name])) : told(mine[name]), differs ? h("span.lab-note", {}, ` default: ${told(usual[name])}`) : null),
     );
   };
-  const table = (rows) => h("div.lab-scroll", { tabindex: 0, role: "region", "aria-label": "Settings" }, h("table.lab-table", {}, h("tbody", {}, ...rows.map(row))));
+  const table = (rows) => h("div.lab-scroll", { tabindex: 0, role: "region", "aria-label": "The settings as a table" }, h("table.lab-table", {}, h("tbody", {}, ...rows.map(row))));
   return h(
     "div.lab-stack",
     {},

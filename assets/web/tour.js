@@ -106,7 +106,7 @@ function end() {
 
 const close = () => document.querySelector("dialog.tour")?.close();
 
-// The card goes below its target, else above, else to the foot of the window.
+// The card goes below its target, else above, else beside it at the foot of the window.
 function settle(card, ring, target) {
   const box = target?.isConnected ? target.getBoundingClientRect() : null;
   ring.hidden = !box || !box.width;
@@ -115,10 +115,11 @@ function settle(card, ring, target) {
   if (ring.hidden) return;
   Object.assign(ring.style, { left: `${box.left - MARGIN}px`, top: `${box.top - MARGIN}px`, width: `${box.width + 2 * MARGIN}px`, height: `${box.height + 2 * MARGIN}px` });
   if (innerWidth < 640) return;
-  const below = box.bottom + MARGIN + 10;
-  const above = box.top - MARGIN - 10 - height;
+  const [below, above, beside] = [box.bottom + MARGIN + 10, box.top - MARGIN - 10 - height, box.right + MARGIN + 10];
+  const fits = below + height < innerHeight || above > 0;
+  const left = !fits && beside + width < innerWidth ? beside : Math.max(12, Math.min(box.left, innerWidth - width - 12));
   const top = below + height < innerHeight ? below : above > 0 ? above : innerHeight - height - 16;
-  Object.assign(card.style, { left: `${Math.max(12, Math.min(box.left, innerWidth - width - 12))}px`, top: `${top}px` });
+  Object.assign(card.style, { left: `${left}px`, top: `${top}px` });
 }
 
 // What the stop points to may be built after the card is there: a model may have to be loaded first.

@@ -26,7 +26,7 @@ export const STEPS = [
     ...INSPECT,
     at: ".lab-inspect .heat",
     title: "Any text, before and after",
-    text: "The same text in three panes: before the repair, after it, and the change. Colour is how active the chosen feature is; the line under a token is how far the model's guess moved there. Choose a token to see its numbers.",
+    text: "The same text before the repair, after it, and the change. The lines under the tokens show where the dictionary makes the model guess differently, and where the repair heals that. Choose a token to see its numbers.",
   },
   {
     ...INSPECT,
@@ -38,7 +38,7 @@ export const STEPS = [
     ...INSPECT,
     at: ".lab-inspect [role='tablist']",
     title: "Turn one up, and share",
-    text: "Under Steer you turn a feature up and watch four models write. Whatever you look at is in the address of the page: send the link, and it shows the same again.",
+    text: "Under Steer you turn a feature up and see how the original and the adapted model go on writing, with it and without. Whatever you look at is in the address of the page: send the link, and it shows the same again.",
   },
 ];
 

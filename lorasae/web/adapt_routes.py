@@ -7,7 +7,6 @@ from fastapi import Body, FastAPI, Request
 from lorasae.catalog import hub_id, models, saes_of, site_of
 from lorasae.config import RunConfig, run_config
 from lorasae.errand import Errands
-from lorasae.errors import LabError
 from lorasae.fitting import refuse_misfits
 from lorasae.forecast import forecast, measured_forecast, why_not_measured
 from lorasae.identity import LOCAL_OWNER
@@ -44,7 +43,9 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
         asked = checked(lab, config, visitor)
         before = _answer(forecast(asked, probing), lab, asked)
         if before["cannot_measure"]:
-            raise LabError("A measurement of these settings was asked for", before["cannot_measure"], "Start the run without it")
+            return before
+        if errands.busy:
+            return {**before, "cannot_measure": "Another short measurement or preview is under way. Try again in a few seconds."}
         return _answer(measured_forecast(asked, probing), lab, asked)
 
     @app.post("/lab/preview")

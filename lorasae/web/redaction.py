@@ -1,7 +1,9 @@
 """Secrets taken out of what is shown or logged: whatever wrote a line, no token of a visitor or of the operator leaves in it."""
 
+import io
 import logging
 import re
+from typing import TextIO
 
 _SECRETS = (
     (re.compile(r"\bhf_(?:oauth_)?[A-Za-z0-9_.-]{6,}"), "hf_…"),
@@ -27,3 +29,23 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
+
+
+class RedactingStream(io.TextIOBase):
+    """Standard error without secrets: Gradio prints the traceback of a handler that failed there, past every log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(redacted(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()

@@ -3,9 +3,10 @@
 import errno
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import uvicorn
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 
 from lorasae.errors import LabError
 from lorasae.settings import LabSettings
+from lorasae.web.redaction import RedactingStream
 
 _MOST_CONNECTIONS = 2000
 _GRACE_S = 1  # for answers under way when the server stops; streams are ended before
@@ -62,6 +64,10 @@ class LabServer(uvicorn.Server):
             )
         )
         self._end_streams = end_streams
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        with redirect_stderr(RedactingStream(sys.stderr)):
+            super().run(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()

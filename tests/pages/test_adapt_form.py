@@ -63,6 +63,11 @@ def test_another_model_brings_its_own_layer_and_sae():
     assert read(form).problem is None
 
 
+def test_a_box_that_was_only_looked_into_changes_nothing():
+    form = after(first_form(), "sae", sae=POCKET.format(4, "512", 18))
+    assert after(form, "model") == after(form, "layer") == after(form, "preset") == form
+
+
 def test_several_saes_stand_one_at_each_place():
     form = after(first_form(), "several", several=True)
     form = after(form, "sae", sae=POCKET.format(4, "512", 18))

@@ -1,10 +1,12 @@
 """No secret is shown or logged."""
 
+import io
 import logging
+import traceback
 
 import pytest
 
-from lorasae.web.redaction import RedactingFormatter, redacted
+from lorasae.web.redaction import RedactingFormatter, RedactingStream, redacted
 
 SECRETS = [
     "hf_AbCdEfGhIjKlMnOpQrStUv",
@@ -43,3 +45,12 @@ def test_a_traceback_in_the_log_is_redacted() -> None:
         record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "it failed", None, __import__("sys").exc_info())
     told = RedactingFormatter().format(record)
     assert "RuntimeError" in told and "AbCdEf" not in told
+
+
+def test_a_traceback_printed_past_the_log_is_redacted() -> None:
+    written = io.StringIO()
+    try:
+        raise RuntimeError("hf_AbCdEfGhIjKlMnOpQrStUv")
+    except RuntimeError:
+        traceback.print_exc(file=RedactingStream(written))
+    assert "RuntimeError: hf_…" in written.getvalue()

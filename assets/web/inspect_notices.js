@@ -1,0 +1,29 @@
+// What a reader must know before believing the page: that features cannot change here and where they can, and what the lab remarked.
+import { h } from "/lab/assets/dom.js";
+import { same } from "/lab/assets/sae_picker.js";
+
+const OFFERED = 4;
+
+// The adapter lies above this SAE: why nothing moves, and the SAEs of the layers where something does. look({sae})
+export function cannotChange({ sae, above }, saes, look) {
+  if (sae.can_change) return [];
+  const offer = (one) => h("button.lab-button.inspect-above", { type: "button", title: one.sae_id, onclick: () => look({ sae: one }) }, named(one, saes));
+  return [
+    h(
+      "div.inspect-notice",
+      { role: "note" },
+      h("p", {}, h("b", {}, "These features cannot change: "), "the adapter lies only in layers above this SAE, so both models give it the same stream."),
+      ...(above.length ? [h("p.lab-note", {}, "Those of SAEs above it can. Look through"), h("div.inspect-aboves", {}, ...above.slice(0, OFFERED).map(offer))] : []),
+    ),
+  ];
+}
+
+// The lab's remarks, without the one that cannotChange says at more length.
+export const remarks = ({ sae, notes }) => notes.filter((note) => sae.can_change || !note.includes("cannot change")).map((note) => h("p.inspect-notice", {}, note));
+
+function named(one, saes) {
+  const sae = saes.find((other) => same(other, one));
+  if (!sae) return one.sae_id;
+  const width = sae.d_sae % 1024 ? `${sae.d_sae}` : `${sae.d_sae / 1024}k`;
+  return `Layer ${sae.layer}: ${width}${sae.l0 ? `, L0 ${Math.round(sae.l0)}` : ""}`;
+}
