@@ -33,8 +33,8 @@ export function featureBar(on) {
       h(
         "h2",
         {},
-        `Feature ${feature.feature}`,
-        label ? h("span.lab-chip", { title: `Of the things the pocket world is made of, this fits best: F1 ${value(label.f1)}` }, label.name, h("span.lab-number", {}, value(label.f1))) : null,
+        `Feature ${feature.feature} `,
+        label ? h("span.lab-chip", { title: `Of the things the pocket world is made of, this fits best: F1 ${value(label.f1)}` }, `${label.name} `, h("span.lab-number", {}, value(label.f1))) : null,
         status ? h("span.features-fate", { "data-fate": status, title: FATES[status] }, status) : null,
       ),
       h("p.lab-note.lab-number", {}, silent ? "Silent on this text." : `Strongest at ${quoted(tokens[peak].text)}: ${value(before[peak])} → ${value(after[peak])} (${signed(after[peak] - before[peak])}).`),

@@ -2,13 +2,13 @@
 
 import json
 import re
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-SOON = 60_000  # the first question loads torch and the model
+SOON = 120_000  # the first question loads torch and the model
 ABOVE = {"release": "pocket-scope", "sae_id": "layer_4/width_2k/average_l0_17"}  # above the adapter's lowest layer: features change
 KITE = "Anna lost her red kite at the harbour.\nThe wind was strong."
 
@@ -94,17 +94,11 @@ def test_a_link_restores_text_sae_feature_token_and_tab(visit):
     page.locator("[data-feature]").nth(2).click()
     page.get_by_role("tab", name="Feature").click()
     page.wait_for_url(re.compile("tab=feature"))
-    again = inspect(visit, **dict(part.split("=", 1) for part in ()), **_query(page.url)).page
+    again = inspect(visit, **dict(parse_qsl(urlsplit(page.url).query))).page
     expect(again.get_by_label("Text", exact=True)).to_have_value(KITE)
-    expect(again.locator(".featurebar h2")).to_have_text(page.locator(".featurebar h2").inner_text())
+    expect(again.locator(".featurebar h2")).to_have_text(page.locator(".featurebar h2").text_content())
     expect(again.get_by_role("tab", name="Feature")).to_have_attribute("aria-selected", "true")
     expect(again.locator(".heat-pane[data-pane=before] .chosen")).to_have_attribute("data-index", "4")
-
-
-def _query(url: str) -> dict[str, str]:
-    from urllib.parse import parse_qsl, urlsplit
-
-    return dict(parse_qsl(urlsplit(url).query))
 
 
 def test_arrows_walk_along_the_tokens_with_one_stop_for_tab(visit):
