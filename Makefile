@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
 
-.PHONY: run demo test check fix pocket
+.PHONY: run demo test check fix pocket pictures
 
 run: $(VENV)/.runtime  ## the lab in the browser, at http://127.0.0.1:7860
 	@$(BIN)/python app.py
@@ -27,8 +27,12 @@ fix: $(VENV)/.dev  ## format, and mend what can be mended automatically
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-pocket: $(VENV)/.runtime  ## build the pocket world anew, from its text to its SAEs
+pocket: $(VENV)/.runtime  ## build the pocket world anew, from its text to its SAEs and the example run
 	@$(BIN)/python -m lorasae.demo.build
+	@$(BIN)/python -m lorasae.demo.build.example
+
+pictures: $(VENV)/.dev  ## the screenshots of the README, taken by the browser tests
+	@LORASAE_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser/test_pictures.py
 
 $(VENV)/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

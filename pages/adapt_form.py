@@ -175,11 +175,12 @@ def _choose_sae(form: Form, changed: str, offered: tuple[SAECard, ...]) -> None:
     if changed == "model" and not _may_stay(now, offered):  # a box may say so when it was only looked into
         first = _first_offer(form["model"], offered)
         form |= {"sae": str(first.ref) if first else "", "saes": [str(first.ref)] if first else [], "layer": first.layer if first else None}
-    elif changed == "layer" and form["layer"] is not None and not (now and now.layer == int(form["layer"])):
-        at_layer = tuple(card for card in offered if card.layer == int(form["layer"]))
-        if at_layer:
+    elif changed == "layer":
+        at_layer = tuple(card for card in offered if str(card.layer) == str(form["layer"]).strip())
+        if at_layer and now not in at_layer:
             form["sae"] = str((alike(now, at_layer) if now else at_layer[0]).ref)
             _take(form, form["sae"])
+        form["layer"] = _layer_of(form["sae"] or "")  # also after a layer was typed that has no SAE
     elif changed == "sae":
         if form["sae"]:
             form["sae"] = _whole(sae_of(form["sae"]))

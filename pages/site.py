@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.routes import App
 
 from lorasae.lab import Lab
 from lorasae.web.app import WebApp, guarded, web_app
@@ -61,12 +62,12 @@ def build_app(lab: Lab) -> WebApp:
 @contextmanager
 def _no_apps_but_the_last() -> Iterator[None]:
     """Gradio makes a web app of its own whenever a page is finished, a quarter of a second each; only the one mounted is ever asked."""
-    made = gr.routes.App.create_app
-    gr.routes.App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[method-assign,assignment]
+    made = App.create_app
+    App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
-        gr.routes.App.create_app = staticmethod(made)  # type: ignore[method-assign,assignment]
+        App.create_app = staticmethod(made)  # type: ignore[method-assign,assignment]
 
 
 def serve(lab: Lab, listener: socket.socket) -> None:
@@ -85,7 +86,7 @@ def _end_streams(web: WebApp) -> None:
         gradio_app.get_blocks()._queue.close()
 
 
-def gradio_apps(app: FastAPI) -> list[gr.routes.App]:
+def gradio_apps(app: FastAPI) -> list[App]:
     """What Gradio mounted into the app."""
     mounted = [getattr(route, "app", None) for route in app.routes]
-    return [each for each in mounted if isinstance(each, gr.routes.App)]
+    return [each for each in mounted if isinstance(each, App)]

@@ -9,7 +9,9 @@ export function askToStop(run, changed) {
   const waits = run.state === "queued" || run.state === "created";
   const keep = {
     text: waits ? "Take it out of the queue" : "Stop and keep",
-    explains: waits ? "It stays on your list and can be resumed." : "It finishes this step, measures all conditions and saves the adapter, as a finished run does.",
+    explains: waits
+      ? "It stays on your list and can be resumed."
+      : "It finishes this step, measures all conditions and saves the adapter, as a finished run does.",
     tone: "primary",
     busy: "Stopping…",
     act: async () => changed(await act(run, "stop")),
@@ -40,8 +42,19 @@ export function askToDelete(run, done) {
     title: `Delete “${called(run)}”?`,
     choices: [
       { text: "Keep it", explains: "Nothing changes." },
-      { text: "Delete from the list", explains: "Its folder with the adapter and all measurements stays on the lab's disk.", busy: "Deleting…", act: remove(false) },
-      { text: "Delete with its files", explains: "Adapter, measurements, checkpoints and log are removed. This cannot be undone.", tone: "danger", busy: "Deleting…", act: remove(true) },
+      {
+        text: "Delete from the list",
+        explains: "Its folder with the adapter and all measurements stays on the lab's disk.",
+        busy: "Deleting…",
+        act: remove(false),
+      },
+      {
+        text: "Delete with its files",
+        explains: "Adapter, measurements, checkpoints and log are removed. This cannot be undone.",
+        tone: "danger",
+        busy: "Deleting…",
+        act: remove(true),
+      },
     ],
   });
 }
@@ -58,7 +71,14 @@ export function nameField(run, changed, { tag = "h1", link = null } = {}) {
   pencil.addEventListener("click", () => {
     const input = h("input", { type: "text", value: run.name, maxlength: 120, "aria-label": "New name" });
     const trouble = h("div");
-    const form = h("form.run-name-form", {}, input, h("button.lab-button.primary", {}, "Save"), h("button.lab-button", { type: "button", onclick: shut }, "Cancel"), trouble);
+    const form = h(
+      "form.run-name-form",
+      {},
+      input,
+      h("button.lab-button.primary", {}, "Save"),
+      h("button.lab-button", { type: "button", onclick: shut }, "Cancel"),
+      trouble,
+    );
     form.addEventListener("keydown", (event) => event.key === "Escape" && shut());
     form.addEventListener("submit", async (event) => {
       event.preventDefault();

@@ -1,4 +1,5 @@
-// One chart: a figure with a readable legend, a Plotly plot that is updated in place, and a sentence below. charts.js puts several in a grid.
+// One chart: a figure with a readable legend, a Plotly plot that is updated in place, and a sentence below. charts.js puts several in a
+// grid.
 import { colour, h, show, svg } from "/lab/assets/dom.js";
 import { nearest } from "/lab/assets/series.js";
 
@@ -28,10 +29,18 @@ export function fetchPlotlyAhead() {
 // spec: {key, title, unit, fromZero}. on: {zoom(range | null), point(x | null), hold(bool)}; x always in units of the x axis.
 export function chart(spec, on) {
   const legend = h("ul.chart-legend");
-  const plot = h("div.chart-plot", { role: "slider", tabindex: 0, "aria-label": `${spec.title}: move along the curve with the arrow keys` });
+  const plot = h("div.chart-plot", {
+    role: "slider",
+    tabindex: 0,
+    "aria-label": `${spec.title}: move along the curve with the arrow keys`,
+  });
   const cursor = h("div.chart-cursor", { hidden: true });
   const sentence = h("p.lab-note");
-  const picture = h("button.chart-tool", { type: "button", title: "Save this chart as a PNG picture", "aria-label": `Save the chart ${spec.title} as PNG` }, "PNG");
+  const picture = h(
+    "button.chart-tool",
+    { type: "button", title: "Save this chart as a PNG picture", "aria-label": `Save the chart ${spec.title} as PNG` },
+    "PNG",
+  );
   const element = h(
     "figure.chart",
     { "data-chart": spec.key },
@@ -49,7 +58,11 @@ export function chart(spec, on) {
     showValues();
     Plotly ??= await loadPlotly();
     if (!element.isConnected) return;
-    await Plotly.react(plot, tracesOf(curves), layoutOf(spec, curves, view), { displayModeBar: false, doubleClick: false, scrollZoom: false });
+    await Plotly.react(plot, tracesOf(curves), layoutOf(spec, curves, view), {
+      displayModeBar: false,
+      doubleClick: false,
+      scrollZoom: false,
+    });
     if (!drawn) listen();
     drawn = true;
     point(at);
@@ -83,13 +96,18 @@ export function chart(spec, on) {
 
   function showValues() {
     legend.replaceChildren(
-      ...curves.map((curve) => h("li", {}, swatch(curve), h("span", {}, curve.label), h("b.lab-number", {}, show(valueAt(curve), spec.unit)))),
+      ...curves.map((curve) =>
+        h("li", {}, swatch(curve), h("span", {}, curve.label), h("b.lab-number", {}, show(valueAt(curve), spec.unit))),
+      ),
     );
     plot.setAttribute("aria-valuemin", view?.full[0] ?? 0);
     plot.setAttribute("aria-valuemax", view?.full[1] ?? 0);
     plot.setAttribute("aria-valuenow", Math.round(at ?? view?.full[1] ?? 0));
     const read = curves.map((curve) => `${curve.label} ${show(valueAt(curve), spec.unit)}`).join(", ");
-    plot.setAttribute("aria-valuetext", curves.length ? `${at === null ? "latest" : `${view.axis} ${Math.round(at)}`}: ${read}` : "nothing measured yet");
+    plot.setAttribute(
+      "aria-valuetext",
+      curves.length ? `${at === null ? "latest" : `${view.axis} ${Math.round(at)}`}: ${read}` : "nothing measured yet",
+    );
   }
 
   const placeOf = (event) => {
@@ -117,7 +135,13 @@ export function chart(spec, on) {
     const layout = layoutOf(spec, curves, view);
     const titled = { ...layout, title: { text: spec.title }, showlegend: true, margin: { l: 64, r: 24, t: 48, b: 48 } };
     const figure = { data: tracesOf(curves), layout: titled };
-    (await loadPlotly()).downloadImage(figure, { format: "png", width: 960, height: 540, scale: 2, filename: `${view.name || "run"}-${spec.key}` });
+    (await loadPlotly()).downloadImage(figure, {
+      format: "png",
+      width: 960,
+      height: 540,
+      scale: 2,
+      filename: `${view.name || "run"}-${spec.key}`,
+    });
   });
   const resized = new ResizeObserver(() => drawn && plot.isConnected && Plotly.Plots.resize(plot).then(() => point(at)));
 
@@ -136,7 +160,17 @@ const swatch = ({ colour: name, dash, marks }) =>
   svg(
     "svg",
     { viewBox: "0 0 22 10", width: 22, height: 10, "aria-hidden": "true" },
-    marks === "diamond" ? svg("path", { d: "M11 0.5l4.5 4.5-4.5 4.5-4.5-4.5z", fill: `var(--lab-${name})` }) : svg("line", { x1: 1, x2: 21, y1: 5, y2: 5, stroke: `var(--lab-${name})`, "stroke-width": 2.2, "stroke-dasharray": DASHES[dash ?? "solid"] }),
+    marks === "diamond"
+      ? svg("path", { d: "M11 0.5l4.5 4.5-4.5 4.5-4.5-4.5z", fill: `var(--lab-${name})` })
+      : svg("line", {
+          x1: 1,
+          x2: 21,
+          y1: 5,
+          y2: 5,
+          stroke: `var(--lab-${name})`,
+          "stroke-width": 2.2,
+          "stroke-dasharray": DASHES[dash ?? "solid"],
+        }),
     marks === true ? svg("circle", { cx: 11, cy: 5, r: 3.4, fill: `var(--lab-${name})` }) : null,
   );
 
@@ -153,7 +187,12 @@ function tracesOf(curves) {
       mode: marks ? "lines+markers" : "lines",
       cliponaxis: !marks,
       line: { color: colour(name), width: 2, dash: dash ?? "solid" },
-      marker: { color: colour(name), symbol: marks === "diamond" ? "diamond" : "circle", size: marks === "diamond" ? 11 : 7, line: { color: colour("surface"), width: 1.5 } },
+      marker: {
+        color: colour(name),
+        symbol: marks === "diamond" ? "diamond" : "circle",
+        size: marks === "diamond" ? 11 : 7,
+        line: { color: colour("surface"), width: 1.5 },
+      },
     },
   ]);
 }
@@ -186,7 +225,10 @@ function layoutOf(spec, curves, view) {
 // The y axis shows what the x range shows, the raw line's spikes included.
 function heights(spec, curves, [from, to], log) {
   let [low, high] = [Infinity, -Infinity];
-  for (const { points: [xs, ys], raw } of curves) {
+  for (const {
+    points: [xs, ys],
+    raw,
+  } of curves) {
     for (const values of raw ? [ys, raw] : [ys]) {
       for (let i = 0; i < xs.length; i++) {
         if (xs[i] < from || xs[i] > to || (log && values[i] <= 0)) continue;

@@ -7,7 +7,8 @@ import { style } from "/lab/assets/style.js";
 const MOST_POINTS = 2000; // drawn per curve
 const LEAST_PAUSE_MS = 200; // between two drawings of new rows
 
-// source: {curves(spec, kind) -> [{label, colour, dash, marks, smooth, points}], axis(kind) -> label, sentence(spec), name(), zoomed(range, kind)}
+// source: {curves(spec, kind) -> [{label, colour, dash, marks, smooth, points}], axis(kind) -> label, sentence(spec), name(), zoomed(range,
+// kind)}
 export function charts(specs, source, tools = []) {
   style("charts");
   const view = viewOfAddress();
@@ -32,7 +33,14 @@ export function charts(specs, source, tools = []) {
   for (const each of shown) nearby.observe(each.element);
 
   function toolbar() {
-    const smoothing = h("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: view.smooth, oninput: ({ target }) => change({ smooth: Number(target.value) }) });
+    const smoothing = h("input", {
+      type: "range",
+      min: 0,
+      max: 0.99,
+      step: 0.01,
+      value: view.smooth,
+      oninput: ({ target }) => change({ smooth: Number(target.value) }),
+    });
     const kinds = h("select", { onchange: ({ target }) => change({ x: target.value, range: null }) });
     kinds.append(...["step", "tokens", "time"].map((kind) => h("option", { value: kind, selected: kind === view.x }, kind)));
     const log = h("input", { type: "checkbox", checked: view.log, onchange: ({ target }) => change({ log: target.checked }) });
@@ -104,7 +112,8 @@ export function charts(specs, source, tools = []) {
     }
   }
 
-  // New rows come as fast as the worker writes them; they are drawn as fast as this machine draws, and not at all where nobody looks: a chart
+  // New rows come as fast as the worker writes them; they are drawn as fast as this machine draws, and not at all where nobody looks: a
+  // chart
   // that is out of sight is stale until somebody scrolls there.
   async function update() {
     again = true;
@@ -128,17 +137,41 @@ export function charts(specs, source, tools = []) {
   }
 
   function fillTable(drawings, axis) {
-    const columns = drawings.flatMap(({ spec, curves }) => curves.map((curve) => ({ spec, ...curve, at: new Map(curve.points[0].map((x, i) => [x, i])) })));
+    const columns = drawings.flatMap(({ spec, curves }) =>
+      curves.map((curve) => ({ spec, ...curve, at: new Map(curve.points[0].map((x, i) => [x, i])) })),
+    );
     const densest = columns.reduce((most, { points: [xs] }) => (xs.length > most.length ? xs : most), []);
-    const rows = [...new Set([...thinned([densest, densest], 60)[0], ...columns.filter(({ marks }) => marks).flatMap(({ points: [xs] }) => xs)])].sort((a, b) => a - b);
+    const rows = [
+      ...new Set([...thinned([densest, densest], 60)[0], ...columns.filter(({ marks }) => marks).flatMap(({ points: [xs] }) => xs)]),
+    ].sort((a, b) => a - b);
     const value = ({ at, raw, points: [, ys], spec }, x) => (at.has(x) ? show((raw ?? ys)[at.get(x)], spec.unit) : "");
     tableBox.replaceChildren(
       h(
         "table.lab-table",
         {},
         h("caption.lab-visually-hidden", {}, "The charts' numbers, one row per place along the x axis"),
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, axis), ...columns.map(({ spec, label }) => h("th", { scope: "col" }, `${spec.title}, ${label}`)))),
-        h("tbody", {}, ...rows.map((x) => h("tr", {}, h("th", { scope: "row" }, Math.round(x).toLocaleString("en")), ...columns.map((column) => h("td", {}, value(column, x)))))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, axis),
+            ...columns.map(({ spec, label }) => h("th", { scope: "col" }, `${spec.title}, ${label}`)),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          ...rows.map((x) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, Math.round(x).toLocaleString("en")),
+              ...columns.map((column) => h("td", {}, value(column, x))),
+            ),
+          ),
+        ),
       ),
     );
   }
@@ -169,5 +202,10 @@ function viewOfAddress() {
 
 function addressOf({ smooth, log, x, range }) {
   const round = (value) => Number(value.toPrecision(6));
-  remember({ smooth: smooth === 0.8 ? null : smooth, log: log ? 1 : null, x: x === "step" ? null : x, range: range && range.map(round).join("~") });
+  remember({
+    smooth: smooth === 0.8 ? null : smooth,
+    log: log ? 1 : null,
+    x: x === "step" ? null : x,
+    range: range && range.map(round).join("~"),
+  });
 }

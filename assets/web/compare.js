@@ -1,4 +1,5 @@
-// Several runs beside each other: their curves in one picture, the settings that differ, and their results with the differences to the first.
+// Several runs beside each other: their curves in one picture, the settings that differ, and their results with the differences to the
+// first.
 import { ask, h, metrics, problem, runAddress, show } from "/lab/assets/dom.js";
 import { charts } from "/lab/assets/charts.js";
 import { called, isBusy, stateChip } from "/lab/assets/progress.js";
@@ -11,24 +12,72 @@ const LOOK_AGAIN_MS = 3000;
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const N_COLOURS = 6;
 const SPECS = [
-  { key: "gap_closed", title: "Gap closed", unit: "fraction", fromZero: true, metric: "gap_closed", marks: true, caveat: CAVEATS.gap, sentence: "The share of the damage repaired at each evaluation. Higher is better." },
-  { key: "kl_adapted_sae", title: "KL, held-out", unit: "nats/token", fromZero: true, metric: "kl_adapted_sae", marks: true, caveat: CAVEATS.kl, sentence: "How far predictions are from the original's on held-out text. Lower is better." },
-  { key: "kl_train", title: "KL, training text", unit: "nats/token", fromZero: true, metric: "kl_train", smooth: true, caveat: CAVEATS.kl, sentence: "The same while training, one value per step; smoothed, with the raw line behind it." },
+  {
+    key: "gap_closed",
+    title: "Gap closed",
+    unit: "fraction",
+    fromZero: true,
+    metric: "gap_closed",
+    marks: true,
+    caveat: CAVEATS.gap,
+    sentence: "The share of the damage repaired at each evaluation. Higher is better.",
+  },
+  {
+    key: "kl_adapted_sae",
+    title: "KL, held-out",
+    unit: "nats/token",
+    fromZero: true,
+    metric: "kl_adapted_sae",
+    marks: true,
+    caveat: CAVEATS.kl,
+    sentence: "How far predictions are from the original's on held-out text. Lower is better.",
+  },
+  {
+    key: "kl_train",
+    title: "KL, training text",
+    unit: "nats/token",
+    fromZero: true,
+    metric: "kl_train",
+    smooth: true,
+    caveat: CAVEATS.kl,
+    sentence: "The same while training, one value per step; smoothed, with the raw line behind it.",
+  },
 ];
-const RESULTS = ["gap_closed", "ce_gap_before", "ce_gap_after", "kl_original_sae", "kl_adapted_sae", "loss_recovered_adapted_sae", "ce_change_adapted"];
+const RESULTS = [
+  "gap_closed",
+  "ce_gap_before",
+  "ce_gap_after",
+  "kl_original_sae",
+  "kl_adapted_sae",
+  "loss_recovered_adapted_sae",
+  "ce_change_adapted",
+];
 
 export async function compare(element, runIds) {
   await style("compare");
   element.replaceChildren(h("p.lab-note", { role: "status" }, "Opening the runs…"));
   const [found, missing] = [[], []];
-  for (const answer of await Promise.allSettled([...new Set(runIds)].map(opened))) (answer.status === "fulfilled" ? found : missing).push(answer.value ?? answer.reason);
+  for (const answer of await Promise.allSettled([...new Set(runIds)].map(opened)))
+    (answer.status === "fulfilled" ? found : missing).push(answer.value ?? answer.reason);
   found.forEach((run, i) => Object.assign(run, { colour: `run-${(i % N_COLOURS) + 1}`, dash: DASHES[i % DASHES.length] }));
-  for (const run of found) run.label = found.filter((other) => called(other) === called(run)).length > 1 ? `${called(run)} (${run.run_id.slice(-6)})` : called(run);
+  for (const run of found)
+    run.label =
+      found.filter((other) => called(other) === called(run)).length > 1 ? `${called(run)} (${run.run_id.slice(-6)})` : called(run);
   const back = `/runs?select=${found.map(({ run_id }) => encodeURIComponent(run_id)).join(",")}`;
   const head = h(
     "header.run-head",
     {},
-    h("div", {}, h("nav.run-crumbs", { "aria-label": "Where you are" }, h("a", { href: "/runs" }, "Runs"), h("span", { "aria-hidden": "true" }, " / ")), h("h1", {}, `Compare ${found.length} runs`)),
+    h(
+      "div",
+      {},
+      h(
+        "nav.run-crumbs",
+        { "aria-label": "Where you are" },
+        h("a", { href: "/runs" }, "Runs"),
+        h("span", { "aria-hidden": "true" }, " / "),
+      ),
+      h("h1", {}, `Compare ${found.length} runs`),
+    ),
     h("a.lab-button", { href: back }, "Change the selection"),
   );
   const { metrics: table } = await metrics();
@@ -39,16 +88,26 @@ export async function compare(element, runIds) {
   element.append(
     legend(found),
     h("section.run-section", { "aria-label": "Curves" }, h("h2", {}, "Curves"), grid.element),
-    h("section.run-section", { "aria-label": "Results" }, h("h2", {}, "Results"), h("p.lab-note", {}, `Differences are to the first run, “${found[0].label}”. Each run was measured on its own held-out text.`), results),
+    h(
+      "section.run-section",
+      { "aria-label": "Results" },
+      h("h2", {}, "Results"),
+      h("p.lab-note", {}, `Differences are to the first run, “${found[0].label}”. Each run was measured on its own held-out text.`),
+      results,
+    ),
     h("section.run-section", { "aria-label": "Settings" }, h("h2", {}, "Settings"), settings(found)),
   );
   const drawResults = () => results.replaceChildren(resultsTable(found, table));
   drawResults();
   grid.redraw().catch((error) => grid.element.replaceChildren(problem(error)));
-  return keepLooking(found, () => {
-    grid.update();
-    drawResults();
-  }, grid.destroy);
+  return keepLooking(
+    found,
+    () => {
+      grid.update();
+      drawResults();
+    },
+    grid.destroy,
+  );
 }
 
 async function opened(runId) {
@@ -88,7 +147,14 @@ function overlaid(runs) {
         runs
           .map((run) => ({ run, points: run.series.of(metric) }))
           .filter(({ points: [steps] }) => steps.length)
-          .map(({ run, points: [steps, values] }) => ({ label: run.label, colour: run.colour, dash: run.dash, marks, smooth, points: [steps.map(axisOf(run, kind).of), values] })),
+          .map(({ run, points: [steps, values] }) => ({
+            label: run.label,
+            colour: run.colour,
+            dash: run.dash,
+            marks,
+            smooth,
+            points: [steps.map(axisOf(run, kind).of), values],
+          })),
     },
   );
 }
@@ -97,7 +163,15 @@ const legend = (runs) =>
   h(
     "ul.compare-runs",
     {},
-    ...runs.map((run) => h("li", {}, h("span.compare-swatch", { "aria-hidden": "true", style: `border-top-color: var(--lab-${run.colour})`, "data-dash": run.dash }), h("a", { href: `/run?run=${encodeURIComponent(run.run_id)}` }, run.label), stateChip(run))),
+    ...runs.map((run) =>
+      h(
+        "li",
+        {},
+        h("span.compare-swatch", { "aria-hidden": "true", style: `border-top-color: var(--lab-${run.colour})`, "data-dash": run.dash }),
+        h("a", { href: `/run?run=${encodeURIComponent(run.run_id)}` }, run.label),
+        stateChip(run),
+      ),
+    ),
   );
 
 const scrolled = (label, table) => h("div.lab-scroll.compare-table", { tabindex: 0, role: "region", "aria-label": label }, table);
@@ -109,7 +183,18 @@ function resultsTable(runs, table) {
     const values = runs.map((run) => run.results?.[key]?.value ?? null);
     const known = values.filter((value) => value !== null);
     const best = known.length < 2 || better === "neither" ? null : better === "higher" ? Math.max(...known) : Math.min(...known);
-    const cells = values.map((value, i) => resultCell(value, i ? values[0] : null, unit, best !== null && value === best && known.filter((other) => other === best).length === 1 && !key.endsWith("before") && key !== "kl_original_sae"));
+    const cells = values.map((value, i) =>
+      resultCell(
+        value,
+        i ? values[0] : null,
+        unit,
+        best !== null &&
+          value === best &&
+          known.filter((other) => other === best).length === 1 &&
+          !key.endsWith("before") &&
+          key !== "kl_original_sae",
+      ),
+    );
     return h("tr", {}, h("th", { scope: "row" }, label, h("span.lab-note", {}, ` ${unit === "fraction" ? "" : unit}`)), ...cells);
   };
   return scrolled("The results as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...RESULTS.map(row))));
@@ -119,7 +204,13 @@ function resultCell(value, first, unit, isBest) {
   if (value === null) return h("td", {}, h("span.lab-note", {}, "not finished"));
   const change = first === null ? null : value - first;
   const points = unit === "fraction" ? `${(100 * Math.abs(change)).toFixed(1)} points` : show(Math.abs(change), unit);
-  return h("td", {}, isBest ? h("strong", {}, show(value, unit)) : show(value, unit), isBest ? h("span.compare-best", {}, "best") : null, change ? h("div.lab-note", {}, `${change > 0 ? "+" : "−"}${points}`) : null);
+  return h(
+    "td",
+    {},
+    isBest ? h("strong", {}, show(value, unit)) : show(value, unit),
+    isBest ? h("span.compare-best", {}, "best") : null,
+    change ? h("div.lab-note", {}, `${change > 0 ? "+" : "−"}${points}`) : null,
+  );
 }
 
 function settings(runs) {
@@ -129,11 +220,30 @@ function settings(runs) {
   const box = h("div");
   const draw = (whole) => {
     const rows = (whole ? names : differing).map((name) =>
-      h(`tr${whole && differing.includes(name) ? ".settings-changed" : ""}`, {}, h("th", { scope: "row" }, h("code", {}, name)), ...all.map((each) => h("td", {}, differing.includes(name) ? h("strong", {}, told(each[name])) : told(each[name])))),
+      h(
+        `tr${whole && differing.includes(name) ? ".settings-changed" : ""}`,
+        {},
+        h("th", { scope: "row" }, h("code", {}, name)),
+        ...all.map((each) => h("td", {}, differing.includes(name) ? h("strong", {}, told(each[name])) : told(each[name]))),
+      ),
     );
-    box.replaceChildren(rows.length ? scrolled("The settings as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...rows))) : h("p.lab-note", {}, "These runs have the same settings."));
+    box.replaceChildren(
+      rows.length
+        ? scrolled("The settings as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...rows)))
+        : h("p.lab-note", {}, "These runs have the same settings."),
+    );
   };
   draw(false);
   const toggle = h("input", { type: "checkbox", onchange: () => draw(toggle.checked) });
-  return h("div.lab-stack", {}, h("label.lab-note.compare-all", {}, toggle, ` Show all ${names.length} settings, not only ${differing.length === 1 ? "the one that differs" : `the ${differing.length} that differ`}`), box);
+  return h(
+    "div.lab-stack",
+    {},
+    h(
+      "label.lab-note.compare-all",
+      {},
+      toggle,
+      ` Show all ${names.length} settings, not only ${differing.length === 1 ? "the one that differs" : `the ${differing.length} that differ`}`,
+    ),
+    box,
+  );
 }

@@ -2,15 +2,26 @@
 import { h, problem } from "/lab/assets/dom.js";
 import { style } from "/lab/assets/style.js";
 
-// choices: [{text, explains, tone: "primary" | "danger" | "", busy: "Stopping…", act: async () => …}]; the one without act leaves everything as it is.
+// choices: [{text, explains, tone: "primary" | "danger" | "", busy: "Stopping…", act: async () => …}]; the one without act leaves
+// everything as it is.
 export function choose({ title, words, content, choices }) {
   style("dialog");
   const back = document.activeElement;
   const trouble = h("div", { "aria-live": "assertive" });
   const heading = h("h2", { id: "lab-dialog-title" }, title);
-  const dialog = h("dialog.lab-dialog.lab-island", { "aria-labelledby": heading.id }, heading, words ? h("p", {}, words) : null, content ?? null);
+  const dialog = h(
+    "dialog.lab-dialog.lab-island",
+    { "aria-labelledby": heading.id },
+    heading,
+    words ? h("p", {}, words) : null,
+    content ?? null,
+  );
   const buttons = choices.map((choice) => {
-    const button = h(`button.lab-button${choice.tone ? `.${choice.tone}` : ""}`, { type: "button", onclick: () => take(choice, button) }, choice.text);
+    const button = h(
+      `button.lab-button${choice.tone ? `.${choice.tone}` : ""}`,
+      { type: "button", onclick: () => take(choice, button) },
+      choice.text,
+    );
     return h("div.lab-dialog-choice", {}, button, choice.explains ? h("p.lab-note", {}, choice.explains) : null);
   });
   dialog.append(trouble, h("div.lab-dialog-choices", {}, ...buttons));

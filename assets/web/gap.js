@@ -1,4 +1,5 @@
-// The four conditions as a picture: the floor is the original model, the ceiling the same model with its SAE, and the marker where we are now.
+// The four conditions as a picture: the floor is the original model, the ceiling the same model with its SAE, and the marker where we are
+// now.
 import { h, show, svg } from "/lab/assets/dom.js";
 import { style } from "/lab/assets/style.js";
 
@@ -43,7 +44,8 @@ export function gapPicture() {
       write(ceiling, "", "the SAE's cost is measured first");
       return;
     }
-    const place = (value) => Math.min(BOTTOM + BEYOND, Math.max(TOP - BEYOND, BOTTOM - ((value - low) / (high - low || 1)) * (BOTTOM - TOP)));
+    const place = (value) =>
+      Math.min(BOTTOM + BEYOND, Math.max(TOP - BEYOND, BOTTOM - ((value - low) / (high - low || 1)) * (BOTTOM - TOP)));
     write(ceiling, nats(high), "original + SAE");
     write(floor, nats(low), "original");
     const y = place(here ?? high);

@@ -8,7 +8,13 @@ export function logTail(run) {
     "details.log",
     { ontoggle: () => box.open && refresh() },
     h("summary", {}, "Log"),
-    h("div.lab-row", {}, h("button.lab-button", { type: "button", onclick: refresh }, "Refresh"), h("a.lab-button", { href: runAddress(run.run_id, "/files/run.log"), download: true }, "Download"), note),
+    h(
+      "div.lab-row",
+      {},
+      h("button.lab-button", { type: "button", onclick: refresh }, "Refresh"),
+      h("a.lab-button", { href: runAddress(run.run_id, "/files/run.log"), download: true }, "Download"),
+      note,
+    ),
     text,
   );
   async function refresh() {

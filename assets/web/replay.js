@@ -1,4 +1,5 @@
-// The pinned sentence over the course of training: one frame per evaluation, with the KL under each token and the heat of each pinned feature.
+// The pinned sentence over the course of training: one frame per evaluation, with the KL under each token and the heat of each pinned
+// feature.
 import { ask, empty, h, problem, runAddress } from "/lab/assets/dom.js";
 import { spark } from "/lab/assets/spark.js";
 import { style } from "/lab/assets/style.js";
@@ -30,15 +31,29 @@ function nothingYet(run, text) {
 }
 
 function show(element, run, { text, tokens, frames }) {
-  const scales = { kl: Math.max(1e-6, ...frames.flatMap(({ kl }) => kl.filter((value) => value !== null))), pins: (frames[0].pins ?? []).map((_, i) => largest(frames, i)) };
+  const scales = {
+    kl: Math.max(1e-6, ...frames.flatMap(({ kl }) => kl.filter((value) => value !== null))),
+    pins: (frames[0].pins ?? []).map((_, i) => largest(frames, i)),
+  };
   const means = frames.map(({ kl }) => mean(kl));
   let [at, playing, token] = [Math.min(Number(element.dataset.frame || frames.length - 1), frames.length - 1), null, null];
-  const slider = h("input.replay-slider", { type: "range", min: 0, max: frames.length - 1, step: 1, value: at, "aria-label": "Training step", oninput: () => choose(Number(slider.value)) });
+  const slider = h("input.replay-slider", {
+    type: "range",
+    min: 0,
+    max: frames.length - 1,
+    step: 1,
+    value: at,
+    "aria-label": "Training step",
+    oninput: () => choose(Number(slider.value)),
+  });
   const button = h("button.lab-button", { type: "button", onclick: () => (playing ? pause() : play()) }, "▶ Play");
   const label = h("output.lab-number.replay-step");
   const curve = h("span");
   const card = h("p.replay-card.lab-number", { role: "status" });
-  const rows = [row("KL to the original", tokens, paintKl), ...frames[0].pins.map((pin, i) => row(`Feature ${pin.feature}`, tokens, paintPin(i), pin))];
+  const rows = [
+    row("KL to the original", tokens, paintKl),
+    ...frames[0].pins.map((pin, i) => row(`Feature ${pin.feature}`, tokens, paintPin(i), pin)),
+  ];
   element.replaceChildren(
     h(
       "div.replay.lab-stack",
@@ -46,7 +61,11 @@ function show(element, run, { text, tokens, frames }) {
       h("div.replay-tools", {}, button, slider, label, curve),
       ...rows.map((each) => each.element),
       card,
-      h("p.lab-note", {}, "The underline is how far each prediction is from the original model's: thick means that the SAE still hurts there. All frames share one scale."),
+      h(
+        "p.lab-note",
+        {},
+        "The underline is how far each prediction is from the original model's: thick means that the SAE still hurts there. All frames share one scale.",
+      ),
     ),
   );
   go(at);
@@ -67,7 +86,13 @@ function show(element, run, { text, tokens, frames }) {
   }
 
   function row(title, texts, paint, pin) {
-    const spans = texts.map((text, i) => h("button.replay-token", { type: "button", tabindex: i ? -1 : 0, onfocus: () => look(i), onmouseenter: () => look(i), onclick: () => look(i) }, visible(text)));
+    const spans = texts.map((text, i) =>
+      h(
+        "button.replay-token",
+        { type: "button", tabindex: i ? -1 : 0, onfocus: () => look(i), onmouseenter: () => look(i), onclick: () => look(i) },
+        visible(text),
+      ),
+    );
     const line = h("div.replay-line", { role: "group", "aria-label": title, onkeydown: walk(spans) }, ...spans);
     const repaint = () =>
       spans.forEach((span, i) => {

@@ -10,11 +10,13 @@ const RECOVERED = ["loss_recovered_original_sae", "loss_recovered_adapted_sae"];
 const SIDE_EFFECT = ["ce_change_adapted", "kl_adapted"];
 const MEASURED = [...CONDITIONS, ...GAP, ...KL, ...RECOVERED, ...SIDE_EFFECT];
 
-// The latest numbers: the final ones, or those of the latest evaluation. numbers: {metric: {value, standard_error}}; plain: {metric: value};
+// The latest numbers: the final ones, or those of the latest evaluation. numbers: {metric: {value, standard_error}}; plain: {metric:
+// value};
 // step: of that evaluation.
 export function measuredNow(run, series) {
   const [steps] = series.of("gap_closed");
-  const numbers = run.results ?? Object.fromEntries(MEASURED.map((metric) => [metric, { value: series.last(metric), standard_error: null }]));
+  const numbers =
+    run.results ?? Object.fromEntries(MEASURED.map((metric) => [metric, { value: series.last(metric), standard_error: null }]));
   const plain = Object.fromEntries(MEASURED.map((metric) => [metric, numbers[metric]?.value ?? null]));
   return { numbers, plain, step: steps[steps.length - 1] ?? 0 };
 }
@@ -27,7 +29,14 @@ export function result() {
   const when = h("p.lab-note");
   const picture = gapPicture();
   const tiles = [
-    tile("CE gap", ["ce_gap_before", "ce_gap_after"], "nats/token", () => "What the SAE adds to the loss, before and after adaptation.", CAVEATS.gap, GAP),
+    tile(
+      "CE gap",
+      ["ce_gap_before", "ce_gap_after"],
+      "nats/token",
+      () => "What the SAE adds to the loss, before and after adaptation.",
+      CAVEATS.gap,
+      GAP,
+    ),
     tile("KL to the original", KL, "nats/token", klSentence, CAVEATS.kl, KL),
     tile("Loss recovered", RECOVERED, "fraction", recoveredSentence, CAVEATS.recovered, RECOVERED),
     tile("Price, SAE off", ["ce_change_adapted"], "nats/token", sideEffectSentence, CAVEATS.sideEffect, SIDE_EFFECT, true),
@@ -75,7 +84,11 @@ function tile(title, keys, unit, words, caveat, formulas, signed = false) {
     numbers.replaceChildren(
       ...(told.length === 1
         ? [h("b", {}, told[0])]
-        : [h("span.tile-before", {}, h("span.lab-visually-hidden", {}, "before "), told[0]), h("span", { "aria-hidden": "true" }, " → "), h("b", {}, h("span.lab-visually-hidden", {}, "after "), told[1])]),
+        : [
+            h("span.tile-before", {}, h("span.lab-visually-hidden", {}, "before "), told[0]),
+            h("span", { "aria-hidden": "true" }, " → "),
+            h("b", {}, h("span.lab-visually-hidden", {}, "after "), told[1]),
+          ]),
       ...(spread ? [spread] : []),
     );
     sentence.textContent = words(plain);

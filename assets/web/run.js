@@ -88,7 +88,8 @@ function page(element, summary, defaults) {
     run = await ask(runAddress(run.run_id)).catch(() => run); // with its results, and with what can be done now
     filesBox.replaceChildren(files(run));
     playReplay();
-    if (wantsNotice(run.run_id)) new Notification(called(run), { body: `${stateWord(run.state)}. ${gapSentence(measuredNow(run, series).plain)}` });
+    if (wantsNotice(run.run_id))
+      new Notification(called(run), { body: `${stateWord(run.state)}. ${gapSentence(measuredNow(run, series).plain)}` });
   }
 
   function changed(part) {
@@ -128,8 +129,13 @@ function page(element, summary, defaults) {
   }
 
   function keepingNow() {
-    if (run.is_example) return [h("p.lab-note", {}, "This is the example that comes with the lab: everybody can look at it, nobody can change it.")];
-    const remove = h("button.lab-button.danger", { type: "button", onclick: () => askToDelete(run, () => location.assign("/runs")) }, "Delete this run…");
+    if (run.is_example)
+      return [h("p.lab-note", {}, "This is the example that comes with the lab: everybody can look at it, nobody can change it.")];
+    const remove = h(
+      "button.lab-button.danger",
+      { type: "button", onclick: () => askToDelete(run, () => location.assign("/runs")) },
+      "Delete this run…",
+    );
     return [sharing(run, changed), ...(run.may_act && !isBusy(run.state) ? [h("div", {}, remove)] : [])];
   }
 
@@ -147,7 +153,14 @@ const section = (heading, ...content) => h("section.run-section", { "aria-label"
 
 function files(run) {
   const file = (name, words) => h("a.lab-button", { href: runAddress(run.run_id, `/files/${name}`), download: true, title: words }, name);
-  const always = [file("config.yaml", "the settings, to start the same run again"), file("metrics.csv", "every measurement, one row per step"), file("run.log", "what the run said")];
-  const result = [file("adapter.zip", "the adapter in PEFT format"), file("lorasae.json", "the result, with everything needed to use and verify the adapter")];
+  const always = [
+    file("config.yaml", "the settings, to start the same run again"),
+    file("metrics.csv", "every measurement, one row per step"),
+    file("run.log", "what the run said"),
+  ];
+  const result = [
+    file("adapter.zip", "the adapter in PEFT format"),
+    file("lorasae.json", "the result, with everything needed to use and verify the adapter"),
+  ];
   return h("div.lab-row", {}, ...(run.results ? result : []), ...always);
 }

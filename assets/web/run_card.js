@@ -20,11 +20,27 @@ export function runCard(run, chosen, on) {
   const element = h(
     "article.lab-card.run-card",
     {},
-    h("div.run-card-head", {}, h("label.run-card-box", {}, box, h("span.lab-visually-hidden", {}, `Select ${called(run)} for comparison`)), name, chip),
+    h(
+      "div.run-card-head",
+      {},
+      h("label.run-card-box", {}, box, h("span.lab-visually-hidden", {}, `Select ${called(run)} for comparison`)),
+      name,
+      chip,
+    ),
     settings,
     h("div.run-card-middle", {}, h("div", {}, number, words), curve),
     bar,
-    h("div.run-card-foot", {}, age, h("span.run-card-actions", {}, h("a.lab-button.quiet", { href: `/adapt?from=${encodeURIComponent(run.run_id)}` }, "Duplicate"), remove)),
+    h(
+      "div.run-card-foot",
+      {},
+      age,
+      h(
+        "span.run-card-actions",
+        {},
+        h("a.lab-button.quiet", { href: `/adapt?from=${encodeURIComponent(run.run_id)}` }, "Duplicate"),
+        remove,
+      ),
+    ),
   );
   let [shownName, shownCurve] = [null, null];
 
@@ -39,7 +55,9 @@ export function runCard(run, chosen, on) {
     settings.textContent = run.settings;
     const closed = run.headline.gap_closed;
     number.textContent = closed ? show(closed.value, "fraction") : "–";
-    words.textContent = closed ? `of the gap closed${busy ? " so far" : ""}${closed.standard_error ? `, ±\u00a0${(100 * closed.standard_error).toFixed(1)}` : ""}` : "not measured yet";
+    words.textContent = closed
+      ? `of the gap closed${busy ? " so far" : ""}${closed.standard_error ? `, ±\u00a0${(100 * closed.standard_error).toFixed(1)}` : ""}`
+      : "not measured yet";
     if (shownCurve !== JSON.stringify(run.spark)) {
       shownCurve = JSON.stringify(run.spark);
       curve.replaceChildren(spark(run.spark, "KL on training text"), h("span.lab-note", { "aria-hidden": "true" }, "KL, training"));

@@ -14,7 +14,11 @@ const SPECS = [
     unit: "nats/token",
     fromZero: true,
     caveat: CAVEATS.kl,
-    curves: { kl_train: { label: "training", colour: "original", smooth: true }, kl_original_sae: BEFORE, kl_adapted_sae: { ...ADAPTED, label: "held-out", marks: true } },
+    curves: {
+      kl_train: { label: "training", colour: "original", smooth: true },
+      kl_original_sae: BEFORE,
+      kl_adapted_sae: { ...ADAPTED, label: "held-out", marks: true },
+    },
     final: "kl_adapted_sae",
     sentence: "How far predictions with the SAE are from the original's. Lower is better; the dashed line is the SAE as it was.",
   },
@@ -36,11 +40,36 @@ const SPECS = [
     caveat: CAVEATS.gap,
     curves: { gap_closed: { ...ADAPTED, label: "so far", marks: true } },
     final: "gap_closed",
-    sentence: "The share of the damage repaired. Evaluations use an eighth of the held-out text, the final number all of it: they may differ.",
+    sentence:
+      "The share of the damage repaired. Evaluations use an eighth of the held-out text, the final number all of it: they may differ.",
   },
-  { key: "speed", title: "Speed", unit: "tokens/s", fromZero: true, caveat: CAVEATS.speed, curves: { tokens_per_s: { label: "training", colour: "original" } }, sentence: "How many tokens this machine trains on per second." },
-  { key: "memory", title: "Peak memory", unit: "bytes", fromZero: true, caveat: CAVEATS.memory, curves: { peak_memory_bytes: { label: "largest so far", colour: "original" } }, sentence: "The most memory the run has needed so far." },
-  { key: "learning_rate", title: "Learning rate", unit: "1/step", fromZero: true, caveat: CAVEATS.learningRate, curves: { learning_rate: { label: "of this step", colour: "original" } }, sentence: "How large a step the optimizer takes." },
+  {
+    key: "speed",
+    title: "Speed",
+    unit: "tokens/s",
+    fromZero: true,
+    caveat: CAVEATS.speed,
+    curves: { tokens_per_s: { label: "training", colour: "original" } },
+    sentence: "How many tokens this machine trains on per second.",
+  },
+  {
+    key: "memory",
+    title: "Peak memory",
+    unit: "bytes",
+    fromZero: true,
+    caveat: CAVEATS.memory,
+    curves: { peak_memory_bytes: { label: "largest so far", colour: "original" } },
+    sentence: "The most memory the run has needed so far.",
+  },
+  {
+    key: "learning_rate",
+    title: "Learning rate",
+    unit: "1/step",
+    fromZero: true,
+    caveat: CAVEATS.learningRate,
+    curves: { learning_rate: { label: "of this step", colour: "original" } },
+    sentence: "How large a step the optimizer takes.",
+  },
 ];
 
 // now() -> the run as it is. -> what charts() gives, and forget(): the history was written anew.
@@ -62,7 +91,9 @@ export function runCharts(now, series) {
   // The result, measured on all of the held-out text, stands at the end as a mark of its own.
   function finalOf({ final }) {
     const value = now().results?.[final]?.value ?? null;
-    return value === null ? [] : [[final, { label: "final", colour: "accent-strong", marks: "diamond", points: [[series.lastStep], [value]] }]];
+    return value === null
+      ? []
+      : [[final, { label: "final", colour: "accent-strong", marks: "diamond", points: [[series.lastStep], [value]] }]];
   }
 
   const grid = charts(
@@ -110,6 +141,8 @@ export function runCharts(now, series) {
 function fullWidth(metric, [steps, values], lastStep) {
   if (!steps.length || !["kl_original_sae", "ce_gap_before"].includes(metric)) return [steps, values];
   const value = values[values.length - 1];
-  return [[0, Math.max(1, lastStep)], [value, value]];
+  return [
+    [0, Math.max(1, lastStep)],
+    [value, value],
+  ];
 }
-

@@ -7,7 +7,9 @@ export function runButtons(run, changed) {
   const id = encodeURIComponent(run.run_id);
   const busy = isBusy(run.state);
   return [
-    run.results || run.step > 0 ? h(`a.lab-button${busy || canResume(run) ? "" : ".primary"}`, { href: `/inspect?run=${id}` }, "Look inside") : null,
+    run.results || run.step > 0
+      ? h(`a.lab-button${busy || canResume(run) ? "" : ".primary"}`, { href: `/inspect?run=${id}` }, "Look inside")
+      : null,
     run.may_act && busy ? stopButton(run, changed) : null,
     run.may_act && canResume(run) ? resumeButton(run, changed) : null,
     h("a.lab-button", { href: `/adapt?from=${id}` }, "Duplicate"),
@@ -19,11 +21,21 @@ const canResume = ({ state }) => ["interrupted", "failed", "stopped"].includes(s
 
 function stopButton(run, changed) {
   const stopping = run.state === "stopping";
-  return h("button.lab-button", { type: "button", disabled: stopping, onclick: () => askToStop(run, changed) }, stopping ? "Stopping…" : "Stop…");
+  return h(
+    "button.lab-button",
+    { type: "button", disabled: stopping, onclick: () => askToStop(run, changed) },
+    stopping ? "Stopping…" : "Stop…",
+  );
 }
 
 function resumeButton(run, changed) {
-  if (run.resume_blocked) return h("span.run-blocked", {}, h("button.lab-button", { type: "button", disabled: true, "aria-describedby": "run-blocked" }, "Resume"), h("span.lab-note", { id: "run-blocked" }, run.resume_blocked));
+  if (run.resume_blocked)
+    return h(
+      "span.run-blocked",
+      {},
+      h("button.lab-button", { type: "button", disabled: true, "aria-describedby": "run-blocked" }, "Resume"),
+      h("span.lab-note", { id: "run-blocked" }, run.resume_blocked),
+    );
   const button = h("button.lab-button.primary", { type: "button" }, "Resume");
   button.addEventListener("click", async () => {
     button.disabled = true;
@@ -42,7 +54,11 @@ function resumeButton(run, changed) {
 function noticeButton(run) {
   if (!window.Notification || Notification.permission === "denied") return null;
   const asked = sessionStorage.getItem("lab-notice") === run.run_id && Notification.permission === "granted";
-  const button = h("button.lab-button", { type: "button", "aria-pressed": String(asked) }, asked ? "You will be told" : "Tell me when it is done");
+  const button = h(
+    "button.lab-button",
+    { type: "button", "aria-pressed": String(asked) },
+    asked ? "You will be told" : "Tell me when it is done",
+  );
   button.addEventListener("click", async () => {
     const allowed = (await Notification.requestPermission()) === "granted";
     if (allowed) sessionStorage.setItem("lab-notice", run.run_id);
@@ -55,7 +71,10 @@ function noticeButton(run) {
 // How a run that did not finish ended: the cause, what it means, what to do next.
 export function ending(run) {
   if (!["failed", "interrupted"].includes(run.state)) return [];
-  const kept = run.step > 0 ? `The first ${run.step.toLocaleString("en")} steps were measured, and the newest checkpoint is kept.` : "It had not taken a step, so nothing is lost.";
+  const kept =
+    run.step > 0
+      ? `The first ${run.step.toLocaleString("en")} steps were measured, and the newest checkpoint is kept.`
+      : "It had not taken a step, so nothing is lost.";
   const next = run.resume_blocked
     ? `It cannot be resumed. ${run.resume_blocked}. Duplicate it to start again with these settings, or with others.`
     : "Resume takes it up from the newest checkpoint. Duplicate starts again with these settings, or with others.";
@@ -65,7 +84,13 @@ export function ending(run) {
       "div.run-ending",
       { role: "alert" },
       h("h2", {}, run.state === "failed" ? "This run failed" : "This run was interrupted"),
-      h("dl", {}, ...line("Cause", run.message || "Its process ended without a word."), ...line("What it means", kept), ...line("Next", run.may_act ? next : "Its owner can take it up again.")),
+      h(
+        "dl",
+        {},
+        ...line("Cause", run.message || "Its process ended without a word."),
+        ...line("What it means", kept),
+        ...line("Next", run.may_act ? next : "Its owner can take it up again."),
+      ),
     ),
   ];
 }

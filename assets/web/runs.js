@@ -21,10 +21,20 @@ export async function mount(element) {
 }
 
 async function list(element, asked) {
-  const view = { q: asked.get("q") ?? "", sort: asked.get("sort") in SORTS ? asked.get("sort") : "newest", chosen: new Set(listed(asked.get("select"))) };
+  const view = {
+    q: asked.get("q") ?? "",
+    sort: asked.get("sort") in SORTS ? asked.get("sort") : "newest",
+    chosen: new Set(listed(asked.get("select"))),
+  };
   let [runs, example, timer, closed] = [[], null, null, false];
   const cards = new Map(); // by run id
-  const search = h("input", { type: "search", value: view.q, placeholder: "Name, model, SAE, state", "aria-label": "Search runs", oninput: () => change({ q: search.value }) });
+  const search = h("input", {
+    type: "search",
+    value: view.q,
+    placeholder: "Name, model, SAE, state",
+    "aria-label": "Search runs",
+    oninput: () => change({ q: search.value }),
+  });
   const sort = h("select", { "aria-label": "Order", onchange: () => change({ sort: sort.value }) });
   sort.append(...Object.entries(SORTS).map(([key, [words]]) => h("option", { value: key, selected: key === view.sort }, words)));
   const trouble = h("div");
@@ -35,7 +45,17 @@ async function list(element, asked) {
   const exampleSection = h("section.run-section", { "aria-label": "Example" }, h("h2", {}, "Example"), examples);
   const chosenBar = h("div.runs-chosen", { role: "region", "aria-label": "Selected runs", hidden: true });
   element.replaceChildren(
-    h("header.run-head", {}, h("div", {}, h("h1", {}, "Runs"), h("p.lab-note.run-title", {}, "Every adaptation, with its settings and its numbers. Select two or more to compare them.")), h("a.lab-button.primary", { href: "/adapt" }, "New run")),
+    h(
+      "header.run-head",
+      {},
+      h(
+        "div",
+        {},
+        h("h1", {}, "Runs"),
+        h("p.lab-note.run-title", {}, "Every adaptation, with its settings and its numbers. Select two or more to compare them."),
+      ),
+      h("a.lab-button.primary", { href: "/adapt" }, "New run"),
+    ),
     tools,
     trouble,
     h("h2.lab-visually-hidden", {}, "Your runs"),
@@ -72,7 +92,11 @@ async function list(element, asked) {
       else cards.set(run.run_id, runCard(run, view.chosen.has(run.run_id), { select, gone, changed }));
     }
     const shown = runs.filter((run) => matches(run, view.q)).sort(SORTS[view.sort][1]);
-    place(grid, shown.map(({ run_id }) => cards.get(run_id).element), nothing(runs.length, view.q));
+    place(
+      grid,
+      shown.map(({ run_id }) => cards.get(run_id).element),
+      nothing(runs.length, view.q),
+    );
     place(examples, example ? [cards.get(example.run_id).element] : []);
     exampleSection.hidden = !example;
     tools.hidden = !runs.length;
@@ -82,7 +106,11 @@ async function list(element, asked) {
   }
 
   function nothing(n, q) {
-    if (!n) return empty("You have no runs yet. The pocket adaptation takes about a minute on two cores.", { href: "/", text: "Start the pocket adaptation" });
+    if (!n)
+      return empty("You have no runs yet. The pocket adaptation takes about a minute on two cores.", {
+        href: "/",
+        text: "Start the pocket adaptation",
+      });
     const clear = h("button.lab-button", { type: "button", onclick: () => change({ q: (search.value = "") }) }, "Clear the search");
     return h("div.lab-empty", {}, h("p", {}, `No run matches “${q}”.`), clear);
   }
@@ -97,11 +125,16 @@ async function list(element, asked) {
     const chosen = [...view.chosen].map((runId) => all.find(({ run_id }) => run_id === runId)).filter(Boolean); // the first chosen is compared with
     chosenBar.hidden = !chosen.length;
     const address = `/runs?compare=${chosen.map(({ run_id }) => encodeURIComponent(run_id)).join(",")}`;
-    const words = chosen.length === 1 ? `“${called(chosen[0])}” is selected. Select one more to compare.` : `${chosen.length} runs are selected.`;
+    const words =
+      chosen.length === 1 ? `“${called(chosen[0])}” is selected. Select one more to compare.` : `${chosen.length} runs are selected.`;
     const key = address + words;
     if (chosenBar.dataset.shown === key) return;
     chosenBar.dataset.shown = key;
-    chosenBar.replaceChildren(h("span", {}, words), chosen.length > 1 ? h("a.lab-button.primary", { href: address }, `Compare ${chosen.length} runs`) : "", h("button.lab-button", { type: "button", onclick: unselect }, "Select none"));
+    chosenBar.replaceChildren(
+      h("span", {}, words),
+      chosen.length > 1 ? h("a.lab-button.primary", { href: address }, `Compare ${chosen.length} runs`) : "",
+      h("button.lab-button", { type: "button", onclick: unselect }, "Select none"),
+    );
   }
 
   function unselect() {
@@ -135,8 +168,20 @@ async function list(element, asked) {
 
 // Every word of the search must occur somewhere in what a card says.
 function matches(run, q) {
-  const text = [run.name, run.title, run.settings, run.state, stateWord(run.state), ...run.saes.flatMap(({ release, sae_id }) => [release, sae_id])].join(" ").toLowerCase();
-  return q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  const text = [
+    run.name,
+    run.title,
+    run.settings,
+    run.state,
+    stateWord(run.state),
+    ...run.saes.flatMap(({ release, sae_id }) => [release, sae_id]),
+  ]
+    .join(" ")
+    .toLowerCase();
+  return q
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
 }
 
 // Elements in order; those in place stay untouched.

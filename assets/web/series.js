@@ -105,8 +105,15 @@ export function xAxis(kind, series, tokensPerStep) {
   if (kind === "tokens") return { label: "tokens", of: (step) => step * tokensPerStep, back: (x) => x / tokensPerStep };
   if (kind === "time") {
     const [steps, seconds] = series.of("train_s");
-    const [allSteps, allSeconds] = [[0, ...steps], [0, ...seconds]];
-    return { label: "seconds of training", of: (step) => between(allSteps, allSeconds, step), back: (x) => between(allSeconds, allSteps, x) };
+    const [allSteps, allSeconds] = [
+      [0, ...steps],
+      [0, ...seconds],
+    ];
+    return {
+      label: "seconds of training",
+      of: (step) => between(allSteps, allSeconds, step),
+      back: (x) => between(allSeconds, allSteps, x),
+    };
   }
   return { label: "step", of: (step) => step, back: (x) => x };
 }

@@ -22,10 +22,19 @@ export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 // The settings that tell runs apart, on one line.
 export function inShort({ config: { model, adapter, train, data }, saes }) {
-  const places = (saes ?? []).map(({ layer, sae_id, release }) => (layer === null || layer === undefined ? sae_id || release : `layer ${layer}`));
-  const where = adapter.layers.length ? `layers ${adapter.layers.join(", ")}` : { after: "layers after the SAE", all: "all layers" }[adapter.placement];
+  const places = (saes ?? []).map(({ layer, sae_id, release }) =>
+    layer === null || layer === undefined ? sae_id || release : `layer ${layer}`,
+  );
+  const where = adapter.layers.length
+    ? `layers ${adapter.layers.join(", ")}`
+    : { after: "layers after the SAE", all: "all layers" }[adapter.placement];
   const text = data.source === "pocket" ? "" : ` of ${data.source}`;
-  return [model.model, `SAE at ${places.join(", ")}`, `rank ${adapter.rank} on ${where}`, `${train.tokens.toLocaleString("en")} tokens${text}`].join(" · ");
+  return [
+    model.model,
+    `SAE at ${places.join(", ")}`,
+    `rank ${adapter.rank} on ${where}`,
+    `${train.tokens.toLocaleString("en")} tokens${text}`,
+  ].join(" · ");
 }
 
 export function settingsTable(config, defaults) {
@@ -38,10 +47,20 @@ export function settingsTable(config, defaults) {
       `tr${differs ? ".settings-changed" : ""}`,
       {},
       h("th", { scope: "row" }, h("code", {}, name)),
-      h("td", {}, differs ? h("strong", {}, told(mine[name])) : told(mine[name]), differs ? h("span.lab-note", {}, ` default: ${told(usual[name])}`) : null),
+      h(
+        "td",
+        {},
+        differs ? h("strong", {}, told(mine[name])) : told(mine[name]),
+        differs ? h("span.lab-note", {}, ` default: ${told(usual[name])}`) : null,
+      ),
     );
   };
-  const table = (rows) => h("div.lab-scroll", { tabindex: 0, role: "region", "aria-label": "The settings as a table" }, h("table.lab-table", {}, h("tbody", {}, ...rows.map(row))));
+  const table = (rows) =>
+    h(
+      "div.lab-scroll",
+      { tabindex: 0, role: "region", "aria-label": "The settings as a table" },
+      h("table.lab-table", {}, h("tbody", {}, ...rows.map(row))),
+    );
   return h(
     "div.lab-stack",
     {},
@@ -54,7 +73,23 @@ export function settingsTable(config, defaults) {
 export function spliced(saes) {
   const number = (value, words) => (value === null || value === undefined ? null : `${words} ${value}`);
   const facts = ({ d_sae, l0, fve, layer }) =>
-    [layer === null || layer === undefined ? null : `layer ${layer}`, number(d_sae?.toLocaleString("en"), "features"), number(l0?.toFixed(1), "L0"), number(fve && `${(100 * fve).toFixed(1)} %`, "variance explained")].filter(Boolean).join(" · ");
-  const link = ({ neuronpedia }) => (neuronpedia?.startsWith("https://") ? h("a", { href: neuronpedia, target: "_blank", rel: "noopener noreferrer" }, "on Neuronpedia") : null);
-  return h("ul.settings-saes", {}, ...(saes ?? []).map((sae) => h("li", {}, h("code", {}, `${sae.release} / ${sae.sae_id}`), h("span.lab-note", {}, facts(sae)), link(sae))));
+    [
+      layer === null || layer === undefined ? null : `layer ${layer}`,
+      number(d_sae?.toLocaleString("en"), "features"),
+      number(l0?.toFixed(1), "L0"),
+      number(fve && `${(100 * fve).toFixed(1)} %`, "variance explained"),
+    ]
+      .filter(Boolean)
+      .join(" · ");
+  const link = ({ neuronpedia }) =>
+    neuronpedia?.startsWith("https://")
+      ? h("a", { href: neuronpedia, target: "_blank", rel: "noopener noreferrer" }, "on Neuronpedia")
+      : null;
+  return h(
+    "ul.settings-saes",
+    {},
+    ...(saes ?? []).map((sae) =>
+      h("li", {}, h("code", {}, `${sae.release} / ${sae.sae_id}`), h("span.lab-note", {}, facts(sae)), link(sae)),
+    ),
+  );
 }

@@ -3,7 +3,9 @@ export function style(name) {
   const address = `/lab/assets/${name}.css`;
   const present = [...document.styleSheets].some((sheet) => sheet.href?.endsWith(address));
   if (present) return Promise.resolve();
-  const link = document.querySelector(`link[href="${address}"]`) ?? Object.assign(document.createElement("link"), { rel: "stylesheet", href: address });
+  const link =
+    document.querySelector(`link[href="${address}"]`) ??
+    Object.assign(document.createElement("link"), { rel: "stylesheet", href: address });
   return new Promise((read) => {
     link.addEventListener("load", read, { once: true });
     link.addEventListener("error", read, { once: true });

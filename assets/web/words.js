@@ -24,12 +24,15 @@ export function klSentence({ kl_original_sae: before, kl_adapted_sae: after }) {
 
 export function recoveredSentence({ loss_recovered_adapted_sae: after }) {
   const scale = "0 % would be as bad as erasing the stream at the SAE, 100 % as good as without SAE";
-  return after === null ? `${scale}. Measured again at the end.` : `${scale}. It starts high for a usable SAE: the last per cents are the hard ones.`;
+  return after === null
+    ? `${scale}. Measured again at the end.`
+    : `${scale}. It starts high for a usable SAE: the last per cents are the hard ones.`;
 }
 
 export function sideEffectSentence({ ce_change_adapted: change }) {
   if (change === null) return "What adaptation did to the model when the SAE is taken out again. Measured at the end.";
-  if (change < 0) return `With the SAE taken out again, the adapted model predicts this text ${three(change)} nats per token better than the original.`;
+  if (change < 0)
+    return `With the SAE taken out again, the adapted model predicts this text ${three(change)} nats per token better than the original.`;
   return `With the SAE taken out again, the adapted model predicts ${three(change)} nats per token worse than the original: the price of adapting.`;
 }
 
@@ -48,7 +51,11 @@ export function deeper(keys, caveat) {
   const formulas = h("dl.words-formulas");
   metrics().then(
     ({ metrics: table }) =>
-      formulas.replaceChildren(...keys.filter((key) => table[key]).flatMap((key) => [h("dt", {}, table[key].label), h("dd", {}, `${table[key].formula} (${table[key].unit})`)])),
+      formulas.replaceChildren(
+        ...keys
+          .filter((key) => table[key])
+          .flatMap((key) => [h("dt", {}, table[key].label), h("dd", {}, `${table[key].formula} (${table[key].unit})`)]),
+      ),
     () => formulas.remove(),
   );
   return h("details.words-deeper", {}, h("summary", {}, "How this is measured"), h("p", {}, caveat), formulas);

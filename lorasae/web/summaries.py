@@ -127,15 +127,15 @@ def _sae(ref: SAERef, hook_point: str | None, d_sae: int | None, l0: float | Non
 def _card(ref: SAERef) -> SAECard | None:
     """What is stated about an SAE; None where it cannot be found any more."""
     try:
-        return resolve(ref) if is_folder(ref.release) else _published(ref)
+        return resolve(ref) if is_folder(ref.release) else _published(ref.release, ref.sae_id)
     except LabError:
         return None
 
 
 @lru_cache(maxsize=1024)
-def _published(ref: SAERef) -> SAECard:
+def _published(release: str, sae_id: str) -> SAECard:
     """The card of a published SAE: what the installed packages say about it does not change while the lab runs."""
-    return resolve(ref)
+    return resolve(SAERef(release=release, sae_id=sae_id))
 
 
 def _neuronpedia(card: SAECard | None) -> str | None:

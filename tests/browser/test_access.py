@@ -27,7 +27,7 @@ def settled(page: Page) -> None:
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("name", PAGES)
-def test_no_serious_accessibility_finding(visit, picture, name, look):
+def test_no_serious_accessibility_finding(visit, name, look):
     seen = visit(PAGES[name], **LOOKS[look])
     settled(seen.page)
     found = Axe().run(seen.page, options={"resultTypes": ["violations"]}).response["violations"]
@@ -39,7 +39,6 @@ def test_no_serious_accessibility_finding(visit, picture, name, look):
     assert not serious, "\n".join(serious)
     wider = seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wider <= 0, f"the page is {wider} pixels wider than the screen"
-    picture(seen.page, name if look == "light" else f"{name}-{look}")
     seen.clean()
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 from urllib.request import urlopen
 
 from playwright.sync_api import Page, expect
@@ -96,7 +97,8 @@ def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[
 
 
 def test_a_double_click_starts_one_run_with_the_settings_shown(lab: LabProcess, visit: Callable[..., Visit]) -> None:
-    seen = visit("/adapt?preset=quick&saes=pocket-scope:layer_4/width_512/average_l0_18".replace(":", "%20%2F%20", 1))
+    saes = [{"release": "pocket-scope", "sae_id": f"layer_{layer}/width_512/average_l0_18"} for layer in (1, 4)]
+    seen = visit(f"/adapt?preset=quick&saes={quote('|'.join(' / '.join(each.values()) for each in saes))}")
     page = seen.page
     ready(page)
     name = '<img src=x onerror="alert(1)">'
@@ -106,9 +108,7 @@ def test_a_double_click_starts_one_run_with_the_settings_shown(lab: LabProcess, 
     runs = [run for run in json.load(urlopen(f"{lab.address}/lab/runs"))["runs"] if run["name"] == name]
     assert len(runs) == 1
     config = json.load(urlopen(f"{lab.address}/lab/runs/{runs[0]['run_id']}"))["config"]
-    assert config["train"]["tokens"] == 40_960 and config["saes"] == [
-        {"release": "pocket-scope", "sae_id": "layer_4/width_512/average_l0_18"}
-    ]
+    assert config["train"]["tokens"] == 40_960 and config["saes"] == saes
     page.goto(f"{lab.address}/adapt?from={runs[0]['run_id']}")
     expect(page.get_by_text("are filled in.")).to_be_visible()
     assert box(page, "train-tokens") == "40960" and box(page, "name") == f"{name} again"

@@ -30,7 +30,7 @@ def wait_for_points(page: Page, more_than: int) -> int:
     return points(page)
 
 
-def test_from_the_first_click_to_a_shared_link(visit, lab, picture):
+def test_from_the_first_click_to_a_shared_link(visit, lab):
     seen = visit("/")
     page = seen.page
     expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -41,7 +41,6 @@ def test_from_the_first_click_to_a_shared_link(visit, lab, picture):
     seen_points = wait_for_points(page, 3)
     assert wait_for_points(page, seen_points) > seen_points
     expect(page.locator(".gap svg")).to_have_attribute("aria-label", re.compile("original"))
-    picture(page, "run")
 
     # A reload in mid-run shows the same run with its whole history.
     page.reload()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def test_a_row_is_drawn_soon_after_it_is_written_and_the_zoom_is_the_visitors(wr
             delays.append(time.monotonic() - began)
         assert sorted(delays)[len(delays) // 2] < 1.5, delays
         assert page.evaluate("window.drawn.isConnected")  # the same picture, changed in place
-        assert page.title().startswith("● 42 %")
+        expect(page).to_have_title(re.compile("^● 42 % "))
         expect(page.locator(".result-sentence")).to_contain_text("of the damage repaired")
 
         drag_over(page, 0.2, 0.6)

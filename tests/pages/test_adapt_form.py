@@ -63,6 +63,12 @@ def test_another_model_brings_its_own_layer_and_sae():
     assert read(form).problem is None
 
 
+@pytest.mark.parametrize("typed", ["banana", "99", "", None, " 2 "])
+def test_a_layer_without_an_sae_leaves_the_choice_as_it_was(typed):
+    form = after(first_form(), "layer", layer=typed)
+    assert (form["layer"], form["sae"]) == (2, POCKET.format(2, "2k", 17))
+
+
 def test_a_box_that_was_only_looked_into_changes_nothing():
     form = after(first_form(), "sae", sae=POCKET.format(4, "512", 18))
     assert after(form, "model") == after(form, "layer") == after(form, "preset") == form
@@ -110,9 +116,9 @@ def test_a_wish_reaches_no_setting_that_has_no_box():
     ("values", "found"),
     [
         ({"model": "pocet"}, "Nearest: pocket"),
-        ({"saes": []}, "No SAE was chosen"),
-        ({"saes": ["pocket-scope / layer_9"]}, "There is none of that id"),
-        ({"saes": ["pocket-scop"]}, "Nearest: pocket-scope"),
+        ({"sae": "", "saes": []}, "No SAE was chosen"),
+        ({"several": True, "saes": ["pocket-scope / layer_9"]}, "There is none of that id"),
+        ({"several": True, "saes": ["pocket-scop"]}, "Nearest: pocket-scope"),
         ({"adapter.rank": None}, "Rank (adapter.rank) is empty"),
         ({"adapter.rank": 1.5}, "is a whole number"),
         ({"adapter.rank": 0}, "greater than or equal to 1"),
