@@ -21,7 +21,8 @@ from lorasae.web.problems import problem
 from lorasae.web.visitors import NewVisitor, new_visitor
 
 _READING = ("GET", "HEAD")
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <title>LoRA-SAE Lab</title><link rel="stylesheet" href="/lab/assets/lab.css">
 <body style="font-family: system-ui, sans-serif; max-width: 36rem; margin: 20vh auto; padding: 0 1rem">
 <p>{sentence}</p><p><a href="/">The lab's first page</a></p></body></html>"""

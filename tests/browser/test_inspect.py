@@ -95,7 +95,7 @@ def test_a_link_restores_text_sae_feature_token_and_tab(visit):
     page.get_by_role("tab", name="Feature").click()
     page.wait_for_url(re.compile("tab=feature"))
     again = inspect(visit, **dict(parse_qsl(urlsplit(page.url).query))).page
-    expect(again.get_by_label("Text", exact=True)).to_have_value(KITE)
+    expect(again.get_by_role("textbox", name="Text", exact=True)).to_have_value(KITE)
     expect(again.locator(".featurebar h2")).to_have_text(page.locator(".featurebar h2").text_content())
     expect(again.get_by_role("tab", name="Feature")).to_have_attribute("aria-selected", "true")
     expect(again.locator(".heat-pane[data-pane=before] .chosen")).to_have_attribute("data-index", "4")
@@ -204,10 +204,10 @@ def test_hostile_text_stays_text_everywhere(visit):
 def test_nothing_typed_is_lost_when_the_lab_refuses(visit):
     page = inspect(visit, text=KITE).page
     page.route("**/compare?*", lambda route: route.fulfill(status=503, body=json.dumps({"problem": "The lab was busy."})))
-    page.get_by_label("Text", exact=True).fill("My own words")
+    page.get_by_role("textbox", name="Text", exact=True).fill("My own words")
     page.get_by_role("button", name="Look inside", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("The lab was busy.")
-    expect(page.get_by_label("Text", exact=True)).to_have_value("My own words")
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_have_value("My own words")
     expect(page.locator(".heat")).to_be_visible()
 
 
