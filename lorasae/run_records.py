@@ -1,9 +1,12 @@
 """The small records in a run folder: what the run is doing, whose it is, what is pinned to it, and what was wished for it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
+from lorasae.config import FORMAT
 from lorasae.errors import LabError
 
 State = Literal["created", "running", "succeeded", "stopped", "failed", "interrupted"]
@@ -113,3 +116,24 @@ def checked_name(name: str) -> str:
     if len(name) > MAX_NAME:
         raise LabError("A name for a run was given", f"It has {len(name)} characters, {MAX_NAME} are kept", "Shorten it")
     return name
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a run folder.
+
+    Raises:
+        LabError: If it is not there, damaged, or written by a newer version.
+    """
+    asked = f"The run {folder} was asked for"
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LabError(asked, f"It has no {name}", "Give the folder of a run") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict) or (name == "config.json" and not isinstance(content.get("config"), dict)):
+        raise LabError(asked, f"Its {name} is damaged", "Start the run again from its settings")
+    if content.get("format", FORMAT) > FORMAT:
+        found = f"It was written by a newer version (format {content['format']}; this one reads up to {FORMAT})"
+        raise LabError(asked, found, "Update LoRA-SAE Lab")
+    return content

@@ -18,7 +18,6 @@ lorasae.json     the result: everything needed to use, verify and reproduce the 
 
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -26,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +34,7 @@ from lorasae.config import FORMAT, RunConfig, run_config
 from lorasae.durable import json_lines, replace_file, sync_folder, write_json
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
+from lorasae.recorded_versions import versions
 from lorasae.run_records import (
     About,
     Pins,
@@ -45,6 +44,7 @@ from lorasae.run_records import (
     checked_name,
     pins_from,
     pins_to_json,
+    read_record,
     status_from,
 )
 
@@ -52,7 +52,6 @@ EXAMPLE_ID = "example"
 EXAMPLE_OWNER = "example"
 EXAMPLE_FOLDER = ASSETS / "demo" / "run"
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6,32}")
-_RECORDED_PACKAGES = ("lorasae", "torch", "transformers", "peft", "sae-lens", "datasets", "numpy", "safetensors")
 
 
 class Run:
@@ -85,12 +84,12 @@ class Run:
         Raises:
             LabError: If the folder is no run, is damaged, or was written by a newer version.
         """
-        return run_config(self._read("config.json")["config"])
+        return run_config(read_record(self.folder, "config.json")["config"])
 
     @property
     def described(self) -> dict[str, Any]:
         """All of config.json: when the run was created, with which versions, and its settings."""
-        return self._read("config.json")
+        return read_record(self.folder, "config.json")
 
     @property
     def about(self) -> About:
@@ -98,7 +97,7 @@ class Run:
         if self.read_only:
             return About(EXAMPLE_OWNER, str(self.described["config"].get("name", "")), True, str(self.described.get("created", "")))
         if (self.folder / "about.json").exists():
-            return about_from(self._read("about.json"))
+            return about_from(read_record(self.folder, "about.json"))
         described = self.described
         return About(LOCAL_OWNER, str(described["config"].get("name", "")), False, str(described.get("created", "")))
 
@@ -114,7 +113,7 @@ class Run:
     @property
     def pins(self) -> Pins:
         """What is recorded at every evaluation."""
-        return pins_from(self._read("pins.json")) if (self.folder / "pins.json").exists() else Pins()
+        return pins_from(read_record(self.folder, "pins.json")) if (self.folder / "pins.json").exists() else Pins()
 
     def write_pins(self, pins: Pins) -> None:
         """Record these from the next evaluation on."""
@@ -134,7 +133,7 @@ class Run:
     @property
     def told(self) -> Status:
         """What the last process to work on it said, whether it lives or not."""
-        return status_from(self._read("status.json")) if self.status_file.exists() else Status()
+        return status_from(read_record(self.folder, "status.json")) if self.status_file.exists() else Status()
 
     def write_status(self, status: Status) -> None:
         write_json(self.status_file, {**asdict(status), "updated": now()})
@@ -222,7 +221,7 @@ class Run:
                 f"It has none yet: the run is {self.status.state} at step {self.status.step}",
                 f"Finish it first: python -m lorasae adapt --resume {self.folder}",
             )
-        return self._read("lorasae.json")
+        return read_record(self.folder, "lorasae.json")
 
     @property
     def has_result(self) -> bool:
@@ -248,24 +247,6 @@ class Run:
     def _refuse_if_read_only(self) -> None:
         if self.read_only:
             raise LabError("The example run was to be changed", "It is there to be looked at", "Start a run of your own: duplicate it")
-
-    def _read(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise LabError(f"The run {self.folder} was asked for", f"It has no {name}", "Give the folder of a run") from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            content = None
-        if not isinstance(content, dict) or (name == "config.json" and not isinstance(content.get("config"), dict)):
-            raise LabError(f"The run {self.folder} was asked for", f"Its {name} is damaged", "Start the run again from its settings")
-        if content.get("format", FORMAT) > FORMAT:
-            raise LabError(
-                f"The run {self.folder} was asked for",
-                f"It was written by a newer version (format {content['format']}; this one reads up to {FORMAT})",
-                "Update LoRA-SAE Lab",
-            )
-        return content
 
 
 class RunStore:
@@ -362,17 +343,6 @@ class RunStore:
 def home() -> Path:
     """Where runs are kept: LORASAE_HOME, else ~/.lorasae."""
     return Path(os.environ.get("LORASAE_HOME") or "~/.lorasae").expanduser()
-
-
-def versions() -> dict[str, str]:
-    """What a run was made with."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in _RECORDED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def now() -> str:

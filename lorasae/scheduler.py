@@ -20,6 +20,7 @@ from lorasae.queue_order import order
 from lorasae.run_index import Row, RunIndex
 from lorasae.run_records import Status
 from lorasae.runs import Run, RunStore
+from lorasae.signs_of_life import patience, sign_of_life
 from lorasae.workers import FoundWorker, Worker
 
 TRIES = 3
@@ -28,9 +29,6 @@ _TICK_S = 0.25
 _AFTER_PROBLEM_S = 2.0
 _LEAVE_S = 10.0  # between asking a hanging process to end and ending it
 _CLOSE_S = 8.0  # a Space gives ten seconds
-_QUIET_S = {"training": 120.0, "measuring": 600.0, "evaluating": 600.0}  # without a sign of life
-_QUIET_ELSE_S = 1800.0  # loading, downloading, reading, saving: they tell nothing while they work
-_STEPS_OF_QUIET = 20
 _ENDED_WITH_A_WORD = ("succeeded", "stopped", "failed")
 
 
@@ -229,18 +227,18 @@ class Scheduler:
         return True
 
     def _watch(self, run: Run, worker: Worker, device: str) -> None:
-        self._at_work[run.run_id] = AtWork(run, worker, device, _sign_of_life(run), self._clock())
+        self._at_work[run.run_id] = AtWork(run, worker, device, sign_of_life(run), self._clock())
 
     def _attend(self, each: AtWork) -> None:
         if each.worker.ended():
             self._ended(each)
             self._at_work.pop(each.run.run_id, None)
             return
-        sign = _sign_of_life(each.run)
+        sign = sign_of_life(each.run)
         if sign != each.sign:
             each.sign, each.since = sign, self._clock()
         quiet = self._clock() - each.since
-        if each.asked_at is None and quiet > _patience(each.run.told):
+        if each.asked_at is None and quiet > patience(each.run.told):
             each.asked_at = self._clock()
             each.run.append_log(f"no progress for {quiet:.0f} s: ended, to be taken up again")
             each.worker.ask_to_end()
@@ -313,19 +311,3 @@ def _beginning(before: Status) -> Status:
 
 def _came_further(told: Status) -> bool:
     return told.step > (told.resumed_from or 0)
-
-
-def _patience(told: Status) -> float:
-    """How long the process may show no sign of life."""
-    return max(_QUIET_S.get(told.phase, _QUIET_ELSE_S), _STEPS_OF_QUIET * (told.step_s or 0.0))
-
-
-def _sign_of_life(run: Run) -> tuple[int, ...]:
-    """Changes whenever the process writes anything: status, metrics, or a line of its log such as the progress of a download."""
-    times = []
-    for path in (run.status_file, run.metrics_file, run.log):
-        try:
-            times.append(path.stat().st_mtime_ns)
-        except OSError:
-            times.append(0)
-    return tuple(times)

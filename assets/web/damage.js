@@ -33,10 +33,10 @@ const largest = (places, of) => places.reduce((best, place) => (of(place) > of(b
 
 function numbers(before, after, { ce_original, ce_before, ce_after }) {
   const gap = ce_before - ce_original;
-  const closed = gap > 0.005 ? `${percent(1 - (ce_after - ce_original) / gap)} of the SAE's cost won back on this text` : "the SAE costs nothing on this text";
+  const closed = gap > 0.005 ? `${percent(1 - (ce_after - ce_original) / gap)} of the gap closed` : "the SAE costs nothing here";
   return [
-    fact("Mean KL over the text", `${value(before)} → ${value(after)}`, before > 0.005 ? `predictions ${percent(Math.abs(1 - after / before))} ${after <= before ? "closer to" : "further from"} the original's` : "predictions are the original's"),
-    fact("Mean CE, with SAE", `${value(ce_before)} → ${value(ce_after)}`, `original ${value(ce_original)}: ${closed}`),
+    fact("Mean KL over the text", `${value(before)} → ${value(after)}`, before > 0.005 ? `${percent(Math.abs(1 - after / before))} ${after <= before ? "closer to" : "further from"} the original's predictions` : "predictions are the original's"),
+    fact("Mean CE, with SAE", `${value(ce_before)} → ${value(ce_after)}`, `original ${value(ce_original)}; ${closed}`),
   ];
 }
 

@@ -14,7 +14,7 @@ const THICKEST_PX = 6;
 export function heatmap(tokens, on) {
   const panes = PANES.map(({ key, title }) => pane(key, title, tokens, on));
   const element = h("div.heat", {}, ...panes.map((one) => one.element));
-  let [chosen, hovered] = [null, null];
+  let hovered = null;
 
   // what: {kind: "feature" | "kl", name, before: [..], after: [..], own: each pane its own scale, specials: bool}
   function paint(what) {
@@ -37,7 +37,6 @@ export function heatmap(tokens, on) {
     paint,
     // Outlines the token in all panes and makes it the one that Tab reaches.
     choose(index, { focus = false } = {}) {
-      chosen = index;
       mark(index, "chosen");
       panes.forEach((one) => one.rove(index ?? 0));
       if (focus && index !== null) panes[0].focus(index);
@@ -45,8 +44,9 @@ export function heatmap(tokens, on) {
     hover(index) {
       if (hovered !== index) mark((hovered = index), "hovered");
     },
-    get chosen() {
-      return chosen;
+    // Into the window, if it is not there: in the pane that has the focus, else in the first.
+    reveal(index) {
+      (panes.find((one) => one.element.contains(document.activeElement)) ?? panes[0]).reveal(index);
     },
   };
 }
@@ -106,6 +106,7 @@ function pane(key, title, tokens, on) {
     key,
     element,
     focus,
+    reveal: (index) => spans[index]?.scrollIntoView({ block: "nearest", inline: "nearest" }),
     paint(values, largest, kl, worst, counted, { kind, name, specials }) {
       const changes = key === "change";
       rule(kl, worst, counted, specials);

@@ -50,7 +50,7 @@ function inspectPage() {
   const element = h(
     "div.inspect",
     {},
-    h("header.inspect-head", {}, h("h1", {}, "Look inside"), h("p.lab-note", {}, "Any text, read by the original and by the adapted model with the same SAE in the stream: where the SAE hurts, where the adapter heals, which features stayed.")),
+    h("header.inspect-head", {}, h("h1", {}, "Look inside"), form.share, h("p.lab-note", {}, "Any text, read by the original and by the adapted model with the same SAE in the stream: where the SAE hurts, where the adapter heals, which features stayed.")),
     form.element,
     notices,
     results,

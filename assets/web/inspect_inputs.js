@@ -15,15 +15,14 @@ export function inputs(on) {
   const element = h(
     "form.lab-card.inspect-inputs",
     { "aria-label": "What to look at" },
-    h("div.inspect-field", {}, h("label.inspect-label", { for: "inspect-run" }, "Run"), runs),
-    h("div.inspect-field", {}, picker.element),
-    h("div.inspect-field.inspect-wide", {}, h("label.inspect-label", { for: "inspect-text" }, "Text"), text),
-    h("div.inspect-actions.inspect-wide", {}, go, ready, h("span.inspect-share", {}, copied, copy)),
+    h("div.inspect-field.inspect-subject", {}, h("label.inspect-label", { for: "inspect-run" }, "Run"), runs),
+    h("div.inspect-field.inspect-subject", {}, picker.element),
+    h("div.inspect-field.inspect-words", {}, h("label.inspect-label", { for: "inspect-text" }, "Text"), text, h("div.inspect-actions", {}, go, ready)),
   );
 
   const fit = () => {
     text.style.height = "auto";
-    text.style.height = `${Math.min(220, text.scrollHeight + 2)}px`;
+    text.style.height = `${Math.min(150, text.scrollHeight + 2)}px`;
   };
   const look = () => (text.value.length ? on.look(text.value) : text.focus());
   text.addEventListener("input", fit);
@@ -50,6 +49,7 @@ export function inputs(on) {
 
   return {
     element,
+    share: h("span.inspect-share", {}, copied, copy),
     text: () => text.value,
     // cards of the finished runs, the example, and the run that is open: a link may lead to one that is in no list of ours
     offerRuns(own, example, open) {
@@ -66,7 +66,7 @@ export function inputs(on) {
         write(sentence.text);
         look();
       };
-      ready.replaceChildren(h("span.lab-note", {}, "Ready sentences:"), ...sentencesFor(model).map((sentence) => h("button.lab-button.quiet.inspect-sentence", { type: "button", title: sentence.text, onclick: () => choose(sentence) }, sentence.name)));
+      ready.replaceChildren(h("span.lab-note", {}, "Try:"), ...sentencesFor(model).map((sentence) => h("button.lab-button.quiet.inspect-sentence", { type: "button", title: sentence.text, onclick: () => choose(sentence) }, sentence.name)));
     },
     write,
     busy(is) {

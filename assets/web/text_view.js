@@ -50,7 +50,9 @@ export function textView(on) {
 
   function go(to, focus = false) {
     on.token(to, "jump");
+    card.follow();
     map.choose(to, { focus });
+    map.reveal(to);
   }
 
   return {
@@ -61,7 +63,9 @@ export function textView(on) {
       map = heatmap(answer.tokens, {
         select(to, how) {
           hovered = null;
+          card.follow();
           on.token(to, how);
+          map.reveal(to);
         },
         hover(to) {
           hovered = to;

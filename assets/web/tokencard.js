@@ -15,10 +15,11 @@ export function tokencard(on) {
   const step = (by, sign, words) => h("button.lab-button.quiet.tokencard-step", { type: "button", "aria-label": words, title: words, onclick: () => on.move(by) }, sign);
   const title = h("h3.tokencard-title");
   const where = h("span.lab-note.lab-number");
+  const loose = h("button.lab-button.quiet.tokencard-step.tokencard-loose", { type: "button", "aria-label": "Put the card back below the text", title: "Put the card back below the text", onclick: () => element.classList.remove("follows") }, "×");
   const element = h(
     "section.tokencard",
     { "aria-label": "The chosen token" },
-    h("header.tokencard-head", {}, step(-1, "‹", "Token before"), title, step(1, "›", "Token after"), where),
+    h("header.tokencard-head", {}, step(-1, "‹", "Token before"), title, step(1, "›", "Token after"), where, loose),
     body,
   );
 
@@ -40,7 +41,8 @@ export function tokencard(on) {
     );
   }
   show([], null, null);
-  return { element, show };
+  // Once a token was asked for, the card stays in the window while the text scrolls.
+  return { element, show, follow: () => element.classList.add("follows") };
 }
 
 function facts(token, index, feature) {

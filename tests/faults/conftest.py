@@ -92,7 +92,7 @@ def app(tmp_path) -> Iterator[App]:
 @pytest.fixture(scope="session")
 def config(world) -> RunConfig:
     """Long enough to be hit in the middle: steps take milliseconds."""
-    return tiny_run(world, train={"tokens": 300 * 64}, watch={"evaluations": 3, "checkpoint_every_steps": 10})
+    return tiny_run(world, train={"tokens": 120 * 64}, watch={"evaluations": 3, "checkpoint_every_steps": 10})
 
 
 @pytest.fixture(scope="session")
@@ -112,4 +112,4 @@ def check_whole(run: Run, expected: bytes) -> None:
     assert run.status.state == "succeeded", run.status.message
     assert adapter_bytes(run) == expected
     steps = [row["step"] for row in run.metrics()]
-    assert steps == list(range(301))
+    assert steps == list(range(121))

@@ -112,7 +112,7 @@ def test_a_wish_to_keep_survives_the_end_of_both(app, config, expected):
     until(lambda: not run.is_claimed)
     app.start()
     until(lambda: over(run))
-    assert run.status.state == "stopped" and 20 <= run.result["step"] < 300 and run.stop_wish is None
+    assert run.status.state == "stopped" and 20 <= run.result["step"] < 120 and run.stop_wish is None
     app.end()
     with open_lab(settings(app)) as lab:
         assert lab.jobs.resume_blocked(run) is None
@@ -139,7 +139,7 @@ def test_a_hanging_worker_is_ended_and_its_run_taken_up(app, config, expected, m
         until(lambda: step(run) > 25)
         (worker,) = workers_of(app.home)
         os.kill(worker, signal.SIGSTOP)
-        monkeypatch.setattr("lorasae.scheduler._patience", lambda _: 1.0)
+        monkeypatch.setattr("lorasae.scheduler.patience", lambda _: 1.0)
         until(lambda: worker not in workers_of(app.home))
         monkeypatch.undo()
         until(lambda: lab.jobs.view(run.run_id).state == "succeeded")
@@ -162,7 +162,7 @@ def test_two_apps_cannot_have_one_home(app):
 def test_a_worker_has_no_secret_in_its_environment(app, config):
     canary = "hf_canary" + "x" * 20
     secret = {"HF_TOKEN": canary, "OAUTH_CLIENT_SECRET": canary, "HF_HUB_TOKEN": canary, "SOME_API_KEY": canary}
-    (run,) = app.start(config, **secret)
+    (run,) = app.start(tiny_run_of(config), **secret)
     until(lambda: run.told.pid and run.is_claimed)
     (worker,) = workers_of(app.home)
     with open(f"/proc/{worker}/environ", "rb") as environment:
