@@ -10,8 +10,8 @@ import yaml
 
 from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
-from lorasae.run_records import DEFAULT_TEXT
-from lorasae.runs import Run, RunStore, home
+from lorasae.store.run_records import DEFAULT_TEXT
+from lorasae.store.runs import Run, RunStore, home
 
 # Short flags for the settings people change most; every other one is reached with --set section.name=value.
 _FLAGS = (
@@ -36,7 +36,7 @@ _READ_AS_YAML = {"rank", "alpha", "layers", "modules", "context", "tokens", "lr"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it did what was asked, 1 after a problem told in a sentence, 130 after a stop."""
     options = parser().parse_args(arguments)
-    from lorasae.supervision import Stopped
+    from lorasae.training.supervision import Stopped
 
     try:
         options.command(options)
@@ -66,8 +66,8 @@ def adapt_command(options: argparse.Namespace) -> None:
 
 def eval_command(options: argparse.Namespace) -> None:
     """Measure a finished run again, on its own held-out text or on another."""
-    from lorasae.inspection import measure_again
-    from lorasae.opened_run import OpenedRun
+    from lorasae.inspection.comparison import measure_again
+    from lorasae.inspection.opened_run import OpenedRun
     from lorasae.terminal import result_table
 
     run = RunStore(home()).open(options.run)
@@ -110,7 +110,7 @@ def _at_rank(base: RunConfig, rank: int) -> RunConfig:
 
 def demo_command(options: argparse.Namespace) -> None:
     """The default adaptation of the pocket model, and a sentence seen through it."""
-    from lorasae.catalog import saes_above
+    from lorasae.sources.catalog import saes_above
 
     print("Adapting the pocket language model around its default SAE. No network is needed.", file=sys.stderr)
     run = RunStore(home()).create(run_config({"name": "demo"}))
@@ -180,8 +180,8 @@ def _nested(setting: str, value: Any) -> dict[str, Any]:
 
 
 def _adapt_and_show(run: Run) -> dict[str, Any]:
-    from lorasae.recipe import adapt
     from lorasae.terminal import ProgressBar, result_table
+    from lorasae.training.recipe import adapt
 
     print(f"run: {run.folder}", file=sys.stderr, flush=True)
     bar = ProgressBar()
@@ -196,8 +196,8 @@ def _adapt_and_show(run: Run) -> dict[str, Any]:
 
 
 def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...], n_proceed: int = 0) -> None:
-    from lorasae.inspection import compare, feature_rows, notes, observed_saes, samples
-    from lorasae.opened_run import OpenedRun
+    from lorasae.inspection.comparison import compare, feature_rows, notes, observed_saes, samples
+    from lorasae.inspection.opened_run import OpenedRun
     from lorasae.terminal import comparison_table
 
     opened = OpenedRun(run)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from lorasae.claims import Claim, claim
 from lorasae.errors import LabError
-from lorasae.inspector import Inspector
-from lorasae.jobs import Jobs, open_jobs
-from lorasae.run_index import RunIndex
-from lorasae.runs import RunStore
+from lorasae.inspection.inspector import Inspector
+from lorasae.jobs.jobs import Jobs, open_jobs
 from lorasae.settings import LabSettings
+from lorasae.store.claims import Claim, claim
+from lorasae.store.run_index import RunIndex
+from lorasae.store.runs import RunStore
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lorasae.errors import LabError
 from lorasae.identity import Access
-from lorasae.runs import home
+from lorasae.store.runs import home
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lorasae.inspection import Comparison, FeatureRow
+from lorasae.inspection.comparison import Comparison, FeatureRow
 from lorasae.metrics import METRICS
 
 _CONDITIONS = ("original", "original_sae", "adapted_sae", "adapted", "zero")

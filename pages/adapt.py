@@ -9,15 +9,15 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 
-from lorasae.admission import check_admissible
 from lorasae.config import PRESETS, run_config
-from lorasae.config_text import config_of_yaml, flat, nested, preset_settings
-from lorasae.errand import Errands
 from lorasae.errors import LabError
+from lorasae.jobs.admission import check_admissible
 from lorasae.lab import Lab
-from lorasae.probing import Probing
-from lorasae.run_records import FeatureRef, Pins
-from lorasae.uploads import keep
+from lorasae.planning.config_text import config_of_yaml, flat, nested, preset_settings
+from lorasae.planning.errand import Errands
+from lorasae.planning.probing import Probing
+from lorasae.planning.uploads import keep
+from lorasae.store.run_records import FeatureRef, Pins
 from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views

@@ -4,18 +4,18 @@ import html
 import json
 from typing import Any
 
-from lorasae.admission import VISITORS_BOUNDS
-from lorasae.catalog import POCKET_MODEL, models, site_of
 from lorasae.config import PRESETS, RunConfig
-from lorasae.config_text import command_line, differences, yaml_of
 from lorasae.errors import LabError
-from lorasae.estimates import Placement, placement
-from lorasae.forecast import forecast, why_not_measured
 from lorasae.identity import LOCAL_OWNER
+from lorasae.jobs.admission import VISITORS_BOUNDS
 from lorasae.lab import Lab
-from lorasae.model_sizes import sizes_of
-from lorasae.probing import Probing, placed_saes
-from lorasae.sae_card import SAECard
+from lorasae.planning.config_text import command_line, differences, yaml_of
+from lorasae.planning.estimates import Placement, placement
+from lorasae.planning.forecast import forecast, why_not_measured
+from lorasae.planning.model_sizes import sizes_of
+from lorasae.planning.probing import Probing, placed_saes
+from lorasae.sources.catalog import POCKET_MODEL, models, site_of
+from lorasae.sources.sae_card import SAECard
 from pages.adapt_fields import LABELS
 from pages.adapt_form import Reading, card_of
 from pages.parts import island

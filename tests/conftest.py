@@ -13,7 +13,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from lorasae.runs import Run
+    from lorasae.store.runs import Run
 
 torch.set_num_threads(1)
 
@@ -35,8 +35,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
     """A finished run around the world's first SAE, in a home of its own; to be looked at, not to be changed."""
-    from lorasae.recipe import adapt
-    from lorasae.runs import RunStore
+    from lorasae.store.runs import RunStore
+    from lorasae.training.recipe import adapt
     from tests.tiny_world import tiny_run
 
     run = RunStore(tmp_path_factory.mktemp("finished")).create(tiny_run(world))

@@ -3,9 +3,9 @@
 import os
 from dataclasses import replace
 
-from lorasae.claims import Claim
-from lorasae.run_records import State
-from lorasae.runs import Run
+from lorasae.store.claims import Claim
+from lorasae.store.run_records import State
+from lorasae.store.runs import Run
 
 
 class FakeWorker:

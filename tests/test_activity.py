@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from lorasae import activity as module
-from lorasae.activity import Activity, ActivityCache, compute, heldout_part
 from lorasae.config import SAERef
 from lorasae.core.features import text_activity
 from lorasae.core.firings import correlation
-from lorasae.desk import Desk, Desks
 from lorasae.errors import LabError
-from lorasae.feature_details import decoder_side, text_side
-from lorasae.opened_run import OpenedRun
-from lorasae.runs import Run
+from lorasae.inspection import activity as module
+from lorasae.inspection.activity import Activity, ActivityCache, compute, heldout_part
+from lorasae.inspection.desk import Desk, Desks
+from lorasae.inspection.feature_details import decoder_side, text_side
+from lorasae.inspection.opened_run import OpenedRun
+from lorasae.store.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def test_the_cache_stays_within_its_bound_and_keeps_the_newest(opened, upper, ac
 
 def test_the_pass_is_made_once_however_many_wait_for_it(opened, upper, tmp_path, monkeypatch):
     begun = []
-    monkeypatch.setattr("lorasae.desk.compute", lambda *each: begun.append(each) or compute(*each))
+    monkeypatch.setattr("lorasae.inspection.desk.compute", lambda *each: begun.append(each) or compute(*each))
     desk = Desk(opened, ActivityCache(tmp_path))
     assert desk.progress(upper) == {"ready": False, "progress": 0.0}
     while desk.activity(upper) is None:
@@ -194,7 +194,7 @@ def test_a_pass_that_fails_can_be_tried_again(opened, upper, tmp_path, monkeypat
         raise LabError("a", "b", "c")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lorasae.desk.compute", fails)
+        patch.setattr("lorasae.inspection.desk.compute", fails)
         desk.go_on(upper)
         with pytest.raises(LabError):
             desk.go_on(upper)
@@ -204,7 +204,7 @@ def test_a_pass_that_fails_can_be_tried_again(opened, upper, tmp_path, monkeypat
 def test_a_recent_comparison_is_not_worked_out_again(opened, upper, tmp_path, monkeypatch):
     desk = Desk(opened, ActivityCache(tmp_path))
     first = desk.comparison(upper, "some words.")
-    monkeypatch.setattr("lorasae.desk.compare", None)
+    monkeypatch.setattr("lorasae.inspection.desk.compare", None)
     assert desk.comparison(upper, "some words.") is first
 
 
@@ -217,7 +217,7 @@ def test_the_unit_of_steering_is_the_feature_s_largest_activation_or_that_of_its
 
 
 def test_few_runs_are_held_and_one_done_again_is_opened_again(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("lorasae.desk.N_DESKS", 2)
+    monkeypatch.setattr("lorasae.inspection.desk.N_DESKS", 2)
     desks = Desks(ActivityCache(tmp_path))
     copies = [Run(shutil.copytree(finished.folder, tmp_path / f"run-{n}")) for n in range(3)]
     first = desks.at(str(copies[0].folder))

@@ -6,10 +6,21 @@ import sys
 
 import pytest
 
-from lorasae import catalog
-from lorasae.catalog import POCKET_RELEASE, alike, default_pocket_sae, is_folder, models, pocket_saes, resolve, saes_above, saes_of, site_of
 from lorasae.config import SAERef
 from lorasae.errors import LabError
+from lorasae.sources import catalog
+from lorasae.sources.catalog import (
+    POCKET_RELEASE,
+    alike,
+    default_pocket_sae,
+    is_folder,
+    models,
+    pocket_saes,
+    resolve,
+    saes_above,
+    saes_of,
+    site_of,
+)
 from tests.toys import D_IN, D_SAE, write_sae
 
 
@@ -187,7 +198,7 @@ def test_what_cannot_be_spliced_is_refused_before_anything_is_fetched(release, s
 
 def test_resolving_imports_neither_torch_nor_sae_lens():
     code = (
-        "import sys; from lorasae.catalog import resolve; from lorasae.config import SAERef\n"
+        "import sys; from lorasae.sources.catalog import resolve; from lorasae.config import SAERef\n"
         "resolve(SAERef(release='gemma-scope-2b-pt-res-canonical', sae_id='layer_12/width_16k/canonical'))\n"
         "print([name for name in ('torch', 'transformers', 'sae_lens') if name in sys.modules])"
     )

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorasae.charts import MAX_METRICS, Columns, Series, as_json, columns_of, csv_lines, sparkline, thinned
+from lorasae.store.charts import MAX_METRICS, Columns, Series, as_json, columns_of, csv_lines, sparkline, thinned
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
 series = st.lists(finite, min_size=1, max_size=400).map(lambda values: Series(np.arange(len(values), dtype=float), np.array(values)))

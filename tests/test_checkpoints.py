@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from lorasae.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
+from lorasae.store.checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 
 
 def checkpoint(step):

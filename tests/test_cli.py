@@ -10,7 +10,7 @@ import yaml
 
 from lorasae.cli import config_from, main, parser
 from lorasae.config import RunConfig
-from lorasae.runs import RunStore
+from lorasae.store.runs import RunStore
 from tests.tiny_world import tiny_run
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lorasae.cli import config_from, parser
 from lorasae.config import PRESETS, RunConfig, run_config
-from lorasae.config_text import command_line, config_of_yaml, differences, flat, nested, yaml_of
 from lorasae.errors import LabError
+from lorasae.planning.config_text import command_line, config_of_yaml, differences, flat, nested, yaml_of
 
 
 def parsed(line: str) -> RunConfig:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lorasae.config import DataConfig
-from lorasae.data import documents, is_heldout, micro_batches, prepare, step_chunks
 from lorasae.errors import LabError
+from lorasae.sources.data import documents, is_heldout, micro_batches, prepare, step_chunks
 
 
 class ByteTokenizer:

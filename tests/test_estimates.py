@@ -8,7 +8,7 @@ from lorasae.config import AdapterConfig, RunConfig, run_config
 from lorasae.core.adapter import adaptable_modules, adapter_parameters, attach
 from lorasae.core.hook_points import decoder_blocks
 from lorasae.errors import LabError
-from lorasae.estimates import (
+from lorasae.planning.estimates import (
     PlacedSAE,
     Speed,
     change_that_fits,
@@ -20,7 +20,7 @@ from lorasae.estimates import (
     step_flops,
     verdict,
 )
-from lorasae.model_sizes import ModelSizes, sizes_from, sizes_of
+from lorasae.planning.model_sizes import ModelSizes, sizes_from, sizes_of
 from tests.toys import FAMILIES, tiny_model
 
 POCKET_SAE = PlacedSAE(2, "after the layer", 192, 2048)
@@ -70,7 +70,7 @@ def test_trained_numbers_are_those_that_peft_makes(modules):
 
 
 def test_the_pocket_models_sizes_are_those_of_its_weights():
-    from lorasae.language_model import load_architecture, skeleton
+    from lorasae.sources.language_model import load_architecture, skeleton
 
     config = RunConfig().model
     bare: nn.Module = skeleton(config, load_architecture(config))

@@ -4,7 +4,7 @@ import pytest
 
 from lorasae.config import run_config
 from lorasae.errors import LabError
-from lorasae.fitting import refuse_misfits
+from lorasae.planning.fitting import refuse_misfits
 from tests.toys import save_pocket_like, write_sae
 
 

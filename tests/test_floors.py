@@ -67,5 +67,5 @@ def test_the_project_names_no_machine_and_no_registry():
 
 
 def test_browsing_costs_no_torch():
-    code = "import sys, lorasae.config, lorasae.catalog, lorasae.runs, lorasae.metrics, lorasae.cli; sys.exit('torch' in sys.modules)"
+    code = "import sys, lorasae.config, lorasae.sources.catalog, lorasae.store.runs, lorasae.metrics, lorasae.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -11,11 +11,11 @@ from lorasae.core.evaluate import condition
 from lorasae.core.firings import Firings, joined
 from lorasae.core.losses import kl_divergence, next_token_ce
 from lorasae.errors import LabError
-from lorasae.inspection import compare, feature_rows, measure_again, notes, observed_saes, samples
-from lorasae.inspection_rows import change_rows, rounded, token_rows
-from lorasae.opened_run import OpenedRun
-from lorasae.run_saes import above, chosen, offered
-from lorasae.runs import Run
+from lorasae.inspection.comparison import compare, feature_rows, measure_again, notes, observed_saes, samples
+from lorasae.inspection.opened_run import OpenedRun
+from lorasae.inspection.rows import change_rows, rounded, token_rows
+from lorasae.inspection.run_saes import above, chosen, offered
+from lorasae.store.runs import Run
 
 TEXT = "some words, here."
 

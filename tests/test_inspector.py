@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lorasae.errors import LabError
-from lorasae.inspector import Inspector, Limits, Unavailable
+from lorasae.inspection.inspector import Inspector, Limits, Unavailable
 
 ROOT = Path(__file__).parents[1]
 TEXT = "some words, here."
@@ -59,7 +59,7 @@ def gone(pid, within_s=5.0):
 
 def test_the_client_costs_no_torch():
     heavy = "{'torch', 'transformers', 'peft', 'sae_lens'}"
-    code = f"import sys, lorasae.inspector, lorasae.web.inspect_routes; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, lorasae.inspection.inspector, lorasae.web.inspect_routes; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
@@ -214,7 +214,7 @@ def test_whoever_waits_when_the_lab_closes_is_told_and_nothing_is_left_behind(up
 
 def test_the_process_dies_with_a_parent_that_was_killed(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from lorasae.inspector import Inspector;"
+        "import sys, time; from pathlib import Path; from lorasae.inspection.inspector import Inspector;"
         f"one = Inspector(Path({str(tmp_path)!r})); one.warm(); print(one.pid, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)

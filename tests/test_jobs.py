@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from lorasae.admission import Limits, Share
 from lorasae.config import RunConfig, run_config
 from lorasae.errors import LabError
-from lorasae.jobs import Jobs
-from lorasae.queue_order import order
-from lorasae.run_index import RunIndex
-from lorasae.run_records import FeatureRef, Pins
-from lorasae.runs import Run, RunStore
-from lorasae.workers import devices, worker_environment
+from lorasae.jobs.admission import Limits, Share
+from lorasae.jobs.jobs import Jobs
+from lorasae.jobs.queue_order import order
+from lorasae.jobs.workers import devices, worker_environment
+from lorasae.store.run_index import RunIndex
+from lorasae.store.run_records import FeatureRef, Pins
+from lorasae.store.runs import Run, RunStore
 from tests.fake_workers import FakeWorker, StubbornWorker, Workplace
 
 GENEROUS = Limits(visitor=Share(running=50, queued=1000))
@@ -321,7 +321,7 @@ def test_resuming_says_why_it_cannot(bench, tmp_path):
     assert "waits" in bench.jobs.resume_blocked(run)
     bench.look()
     assert "under way" in bench.jobs.resume_blocked(run)
-    from lorasae.source_record import record_source
+    from lorasae.store.source_record import record_source
 
     record_source(run, run.config)
     bench.place.started[0].ends("interrupted")
@@ -374,7 +374,7 @@ def test_name_and_sharing_are_in_the_folder_so_that_a_lost_index_costs_nothing(b
 
 
 def test_the_example_is_there_to_be_looked_at(bench, monkeypatch, tmp_path):
-    from lorasae import runs
+    from lorasae.store import runs
 
     example = RunStore(tmp_path / "elsewhere").create(RunConfig(name="example"))
     monkeypatch.setattr(runs, "EXAMPLE_FOLDER", example.folder)
@@ -531,7 +531,7 @@ def test_a_run_that_ended_while_no_app_watched_is_believed(bench):
 @pytest.mark.parametrize("kind", [FakeWorker, StubbornWorker])
 def test_a_graceful_end_queues_what_was_at_work(tmp_path, kind, monkeypatch):
     """Also where a worker takes longer to save than the app may wait: the next app finds it at work, and lets it go on afterwards."""
-    monkeypatch.setattr("lorasae.scheduler._CLOSE_S", 0.2)
+    monkeypatch.setattr("lorasae.jobs.scheduler._CLOSE_S", 0.2)
     bench = Bench(tmp_path, kind=kind)
     run, waiting = bench.submit(), bench.submit()
     bench.look()

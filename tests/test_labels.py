@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from lorasae.catalog import POCKET_MODEL
 from lorasae.config import DataConfig, ModelConfig
 from lorasae.core.firings import Firings
-from lorasae.data import POCKET_SEED, heldout_chunks, is_heldout
 from lorasae.demo.text import LABELS, document, token_labels
-from lorasae.labels import best_fits, packed_labels
-from lorasae.language_model import load_tokenizer
+from lorasae.inspection.labels import best_fits, packed_labels
+from lorasae.sources.catalog import POCKET_MODEL
+from lorasae.sources.data import POCKET_SEED, heldout_chunks, is_heldout
+from lorasae.sources.language_model import load_tokenizer
 
 DATA = DataConfig(source="pocket", context_length=64, heldout_tokens=1024)
 
@@ -55,7 +55,7 @@ def firings_at(*tokens: list[int]) -> Firings:
 
 @pytest.mark.parametrize("at_once", [1, 3, 10_000])
 def test_the_best_label_by_hand(monkeypatch, at_once):
-    monkeypatch.setattr("lorasae.labels._ENTRIES_AT_ONCE", at_once)
+    monkeypatch.setattr("lorasae.inspection.labels._ENTRIES_AT_ONCE", at_once)
     known = np.zeros((10, 3), dtype=bool)
     known[[0, 1, 2, 3], 0] = True
     known[[2, 3], 1] = True

@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lorasae import catalog, language_model
 from lorasae.config import AdapterConfig, SAERef, SpecialTokensConfig, run_config
 from lorasae.core.hook_points import HookPoint
 from lorasae.errors import LabError
-from lorasae.loading import check_measured, check_pair, load, may_be_same_model, special_tokens
-from lorasae.sae_card import SAECard
-from lorasae.sae_weights import fetch_sae, read_sae
+from lorasae.sources import catalog, language_model
+from lorasae.sources.loading import check_measured, check_pair, load, may_be_same_model, special_tokens
+from lorasae.sources.sae_card import SAECard
+from lorasae.sources.sae_weights import fetch_sae, read_sae
 from tests.toys import ATTENTION_WIDTH, D_IN, D_SAE, FAMILIES, N_LAYERS, sae_tensors, save_pocket_like, tiny_model, write_sae
 
 POST_1 = HookPoint(1, "resid_post")
@@ -316,7 +316,7 @@ def test_unknown_and_gated_repositories_are_told_apart():
         os.environ.update(HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}", HF_HUB_OFFLINE="0")
         from lorasae.config import ModelConfig
         from lorasae.errors import LabError
-        from lorasae.language_model import load_architecture
+        from lorasae.sources.language_model import load_architecture
         for name in ("openai-community/gtp2", "someone/gated", "no such name!"):
             try:
                 load_architecture(ModelConfig(model=name))
@@ -341,7 +341,7 @@ def test_what_sae_lens_fetches_becomes_the_same_sae_as_what_is_read_from_disk(tm
 
 
 def test_a_fetched_sae_that_turns_out_to_be_of_another_size_is_refused(world, monkeypatch):
-    from lorasae import loading
+    from lorasae.sources import loading
 
     wide = read_sae(write_sae(world / "wide", d_in=48))
     monkeypatch.setattr(loading, "fetch_sae", lambda ref: wide)
@@ -352,7 +352,7 @@ def test_a_fetched_sae_that_turns_out_to_be_of_another_size_is_refused(world, mo
 
 def test_sae_lens_is_not_imported_for_local_saes(world):
     code = (
-        "import sys; from pathlib import Path; from lorasae.sae_weights import read_sae\n"
+        "import sys; from pathlib import Path; from lorasae.sources.sae_weights import read_sae\n"
         f"read_sae(Path({str(world / 'sae')!r})); sys.exit('sae_lens' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorasae import metrics_file
-from lorasae.charts import as_json
-from lorasae.metrics_file import MetricsFile, MetricsFiles, Place, parsed, place_from, rows_in
+from lorasae.store import metrics_file
+from lorasae.store.charts import as_json
+from lorasae.store.metrics_file import MetricsFile, MetricsFiles, Place, parsed, place_from, rows_in
 
 
 def lines(first: int, last: int) -> str:

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from lorasae.config import run_config
-from lorasae.errand import Errands
 from lorasae.errors import LabError
-from lorasae.forecast import forecast, why_not_measured
-from lorasae.model_sizes import sizes_of
-from lorasae.probing import Probing, placed_saes
+from lorasae.planning.errand import Errands
+from lorasae.planning.forecast import forecast, why_not_measured
+from lorasae.planning.model_sizes import sizes_of
+from lorasae.planning.probing import Probing, placed_saes
 from tests.tiny_world import tiny_run
 
 FOUND = {"start_s": 8.0, "step_s_per_token": 1e-4, "evaluation_s_per_token": 4e-5, "peak_bytes": 6e8}
@@ -116,14 +116,14 @@ def test_a_real_probe_measures_a_real_step(world, tmp_path):
 
 def test_a_real_preview_shows_documents_and_the_tokens_between_them(world):
     asked = tiny_run(world).model_dump(mode="json")
-    found = Errands().run("lorasae.preview", asked, "A preview was asked for", 60)
+    found = Errands().run("lorasae.planning.preview", asked, "A preview was asked for", 60)
     assert found["tokens"][0]["id"] == 1 and len(found["tokens"]) == found["n_tokens"] == 16
     assert len(found["documents"]) == 4 and found["documents"][0]["text"] == (world / "text.txt").read_text().split("\n\n")[0]
 
 
 def test_a_problem_that_the_errand_meets_is_told_as_it_stands(tmp_path, monkeypatch):
     lines = (
-        "from lorasae.errand import answer_errand",
+        "from lorasae.planning.errand import answer_errand",
         "from lorasae.errors import LabError",
         "def refuse(asked, asked_at):",
         "    raise LabError(asked['what'], 'It is not there', 'Look elsewhere')",
@@ -137,7 +137,7 @@ def test_a_problem_that_the_errand_meets_is_told_as_it_stands(tmp_path, monkeypa
 
 def test_an_errand_that_takes_too_long_ends(tmp_path, monkeypatch):
     (tmp_path / "endless.py").write_text(
-        "from lorasae.errand import answer_errand\nimport time\nanswer_errand(lambda *_: time.sleep(60))\n"
+        "from lorasae.planning.errand import answer_errand\nimport time\nanswer_errand(lambda *_: time.sleep(60))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(LabError, match="It took longer than 1 s"):
@@ -155,7 +155,7 @@ def test_an_errand_that_breaks_tells_its_last_line_and_leaves_room_for_the_next(
 
 def test_a_second_errand_at_the_same_time_is_asked_to_wait(tmp_path, monkeypatch):
     (tmp_path / "slow.py").write_text(
-        "from lorasae.errand import answer_errand\nimport time\nanswer_errand(lambda *_: time.sleep(1) or {'ok': 1})\n"
+        "from lorasae.planning.errand import answer_errand\nimport time\nanswer_errand(lambda *_: time.sleep(1) or {'ok': 1})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     errands, answers = Errands(), []
@@ -171,7 +171,7 @@ def test_a_second_errand_at_the_same_time_is_asked_to_wait(tmp_path, monkeypatch
 
 def test_an_errand_sees_no_secret_of_the_app(tmp_path, monkeypatch):
     (tmp_path / "telling.py").write_text(
-        "from lorasae.errand import answer_errand\nimport os\nanswer_errand(lambda *_: dict(os.environ))\n"
+        "from lorasae.planning.errand import answer_errand\nimport os\nanswer_errand(lambda *_: dict(os.environ))\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("HF_TOKEN", "hf_hidden")
@@ -185,5 +185,5 @@ def test_an_errand_sees_no_secret_of_the_app(tmp_path, monkeypatch):
 
 
 def test_reckoning_imports_no_torch():
-    code = "import sys, lorasae.forecast, lorasae.fitting, lorasae.uploads, lorasae.config_text; sys.exit('torch' in sys.modules)"
+    code = "import sys, lorasae.planning.forecast, lorasae.planning.fitting, lorasae.planning.uploads, lorasae.planning.config_text; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lorasae.checkpoints import newest_checkpoint
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.recipe import adapt
-from lorasae.runs import Run, RunStore
-from lorasae.supervision import Nobody, Stopped
+from lorasae.store.checkpoints import newest_checkpoint
+from lorasae.store.runs import Run, RunStore
+from lorasae.training.recipe import adapt
+from lorasae.training.supervision import Nobody, Stopped
 from tests.tiny_world import tiny_run, write_lossy_sae
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +107,7 @@ def test_a_run_broken_off_at_any_step_ends_in_the_same_bits(world, uninterrupted
 def start(run: Run, **environment: str) -> subprocess.Popen:
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
-        [sys.executable, "-m", "lorasae.recipe", str(run.folder)], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "lorasae.training.recipe", str(run.folder)], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -402,7 +402,7 @@ def test_what_is_in_the_hub_s_cache_need_not_be_fetched(monkeypatch, tmp_path):
     from huggingface_hub import constants
 
     from lorasae.config import run_config
-    from lorasae.still_to_fetch import still_to_fetch
+    from lorasae.sources.still_to_fetch import still_to_fetch
 
     config = run_config(
         {"model": {"model": "openai-community/gpt2"}, "saes": [{"release": "gpt2-small-res-jb", "sae_id": "blocks.8.hook_resid_pre"}]}

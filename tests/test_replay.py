@@ -9,12 +9,12 @@ import torch
 from lorasae.core.features import text_activity
 from lorasae.core.hook_points import HookPoint
 from lorasae.errors import LabError
-from lorasae.opened_run import OpenedRun
-from lorasae.recipe import adapt
-from lorasae.replay import add_frame, forget_frames_after, frames, replay_of
-from lorasae.run_records import DEFAULT_TEXT, FeatureRef, Pins, pins_from
-from lorasae.runs import Run, RunStore
-from lorasae.supervision import Nobody
+from lorasae.inspection.opened_run import OpenedRun
+from lorasae.store.replay import add_frame, forget_frames_after, frames, replay_of
+from lorasae.store.run_records import DEFAULT_TEXT, FeatureRef, Pins, pins_from
+from lorasae.store.runs import Run, RunStore
+from lorasae.training.recipe import adapt
+from lorasae.training.supervision import Nobody
 from tests.test_recipe import At, CrashAt, adapter_bytes, lasting
 from tests.tiny_world import tiny_run
 

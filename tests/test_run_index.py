@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lorasae.errors import LabError
-from lorasae.run_index import RunIndex
-from lorasae.run_records import About
+from lorasae.store.run_index import RunIndex
+from lorasae.store.run_records import About
 
 
 def about(owner: str = "ada", name: str = "", submission: str = "", created: str = "2026-11-24T00:00:00+00:00") -> About:
@@ -156,8 +156,8 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_index(tmp_path):
     script = """
         import sys
         from pathlib import Path
-        from lorasae.run_index import RunIndex
-        from lorasae.run_records import About
+        from lorasae.store.run_index import RunIndex
+        from lorasae.store.run_records import About
         index = RunIndex(Path(sys.argv[1]))
         while True:
             number = len(index.known())

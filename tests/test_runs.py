@@ -7,7 +7,7 @@ import pytest
 
 from lorasae.config import FORMAT, RunConfig
 from lorasae.errors import LabError
-from lorasae.runs import Run, RunStore, Status, home, replace_file
+from lorasae.store.runs import Run, RunStore, Status, home, replace_file
 
 
 @pytest.fixture

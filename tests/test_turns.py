@@ -4,7 +4,7 @@ import threading
 import time
 
 from lorasae.errors import LabError
-from lorasae.turns import Request, Turns
+from lorasae.inspection.turns import Request, Turns
 
 
 def worked(*requests, then=()):

@@ -3,10 +3,10 @@
 import pytest
 
 from lorasae.config import run_config
-from lorasae.data import documents
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY
-from lorasae.uploads import MAX_BYTES, MAX_FILES, keep, refuse_foreign_files
+from lorasae.planning.uploads import MAX_BYTES, MAX_FILES, keep, refuse_foreign_files
+from lorasae.sources.data import documents
 
 
 def test_a_text_is_kept_under_its_content_and_read_as_the_documents_it_states(tmp_path):

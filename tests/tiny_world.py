@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from lorasae.config import DataConfig, RunConfig, run_config
-from lorasae.data import Corpus, prepare, step_chunks
+from lorasae.sources.data import Corpus, prepare, step_chunks
 from tests.core.toys import D_IN, tiny_model
 
 ALPHABET = string.ascii_lowercase + " .,\n"

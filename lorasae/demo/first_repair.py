@@ -1,7 +1,7 @@
 """The adaptation that a newcomer starts with one button, and that the example run shows finished."""
 
 from lorasae.config import RunConfig
-from lorasae.run_records import FeatureRef, Pins
+from lorasae.store.run_records import FeatureRef, Pins
 
 NAME = "my first repair"
 

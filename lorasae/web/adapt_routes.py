@@ -4,16 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
 
-from lorasae.catalog import hub_id, models, saes_of, site_of
 from lorasae.config import RunConfig, run_config
-from lorasae.errand import Errands
-from lorasae.fitting import refuse_misfits
-from lorasae.forecast import forecast, measured_forecast, why_not_measured
 from lorasae.identity import LOCAL_OWNER
 from lorasae.lab import Lab
-from lorasae.probing import Probing
-from lorasae.sae_card import SAECard
-from lorasae.uploads import MAX_BYTES, keep, refuse_foreign_files
+from lorasae.planning.errand import Errands
+from lorasae.planning.fitting import refuse_misfits
+from lorasae.planning.forecast import forecast, measured_forecast, why_not_measured
+from lorasae.planning.probing import Probing
+from lorasae.planning.uploads import MAX_BYTES, keep, refuse_foreign_files
+from lorasae.sources.catalog import hub_id, models, saes_of, site_of
+from lorasae.sources.sae_card import SAECard
 from lorasae.web.access import Owner
 
 PREVIEW_LIMIT_S = 90
@@ -53,7 +53,7 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
         asked = checked(lab, config, visitor)
         what = f"A preview of the text {asked.data.source} was asked for"
         private = visitor == LOCAL_OWNER  # the operator's login is not for visitors
-        return errands.run("lorasae.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, private=private)
+        return errands.run("lorasae.planning.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, private=private)
 
     @app.post("/lab/uploads")
     async def upload(visitor: Owner, request: Request, name: str) -> dict[str, Any]:

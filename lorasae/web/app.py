@@ -9,8 +9,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from lorasae.lab import Lab
-from lorasae.metrics_file import MetricsFiles
 from lorasae.settings import LabSettings
+from lorasae.store.metrics_file import MetricsFiles
 from lorasae.web.adapt_routes import add_adapt_routes
 from lorasae.web.assets import add_asset_routes
 from lorasae.web.downloads import add_download_routes

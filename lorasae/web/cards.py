@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from lorasae.errors import LabError
 from lorasae.lab import Lab
-from lorasae.runs import EXAMPLE_ID, Run
+from lorasae.store.runs import EXAMPLE_ID, Run
 from lorasae.web.glances import Glances
 from lorasae.web.summaries import Summary, card
 

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorasae.charts import Columns, sparkline
-from lorasae.metrics_file import MetricsFiles, Place
+from lorasae.store.charts import Columns, sparkline
+from lorasae.store.metrics_file import MetricsFiles, Place
 
 _CURVE = "kl_train"
 _HEADLINE = ("gap_closed", "ce_gap_before", "ce_gap_after")

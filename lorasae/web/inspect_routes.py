@@ -12,7 +12,7 @@ from fastapi import FastAPI, Query
 from starlette.responses import Response
 
 from lorasae.errors import LabError
-from lorasae.inspector import Inspector, Unavailable, answered
+from lorasae.inspection.inspector import Inspector, Unavailable, answered
 from lorasae.lab import Lab
 from lorasae.web.access import Looked
 from lorasae.web.answers import Answer

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from lorasae.catalog import is_folder, resolve
 from lorasae.config import RunConfig, SAERef
 from lorasae.errors import LabError
 from lorasae.lab import Lab
-from lorasae.neuronpedia import neuronpedia_id
-from lorasae.run_records import pins_to_json
-from lorasae.runs import Run
-from lorasae.sae_card import SAECard
+from lorasae.sources.catalog import is_folder, resolve
+from lorasae.sources.neuronpedia import neuronpedia_id
+from lorasae.sources.sae_card import SAECard
+from lorasae.store.run_records import pins_to_json
+from lorasae.store.runs import Run
 from lorasae.web.access import may_act
 from lorasae.web.glances import Glance
 

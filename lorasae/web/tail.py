@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorasae.charts import Columns, as_json
 from lorasae.errors import LabError
-from lorasae.metrics_file import Growth, MetricsFile, Place
-from lorasae.runs import Run
+from lorasae.store.charts import Columns, as_json
+from lorasae.store.metrics_file import Growth, MetricsFile, Place
+from lorasae.store.runs import Run
 from lorasae.web.access import lookers
 from lorasae.web.events import event
 

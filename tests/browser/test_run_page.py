@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from lorasae.runs import Run, write_json
+from lorasae.store.runs import Run, write_json
 from tests.browser.conftest import ROOT, LabProcess, Visit
 
 EXAMPLE = ROOT / "assets" / "demo" / "run"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lorasae.core.sae import FrozenSAE, sae_from_weights
-from lorasae.sae_weights import read_sae
+from lorasae.sources.sae_weights import read_sae
 from tests.toys import D_IN, D_SAE, sae_tensors, write_sae
 
 CASES = [

@@ -18,7 +18,7 @@ from lorasae.demo.build import checksums
 from lorasae.demo.build.corpus import SPECIAL_TOKENS, token_chunks
 from lorasae.demo.build.language_model import samples, scored_loss
 from lorasae.demo.build.plan import HELD_OUT_SEED, BuildPlan
-from lorasae.sae_weights import read_sae
+from lorasae.sources.sae_weights import read_sae
 
 ASSETS = Path(__file__).parents[2] / "assets" / "demo"
 INDEX: dict[str, Any] = json.loads((ASSETS / "saes" / "index.json").read_text())

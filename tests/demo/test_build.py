@@ -15,7 +15,7 @@ from lorasae.demo.build.language_model import learning_rate_factor, steps_within
 from lorasae.demo.build.muon import orthogonal
 from lorasae.demo.build.plan import BOS, EOS, HELD_OUT_SEED, BuildPlan, ModelPlan, ScopePlan
 from lorasae.demo.build.pocket_scope import specs
-from lorasae.sae_weights import read_sae
+from lorasae.sources.sae_weights import read_sae
 
 MINIATURE = BuildPlan(
     lm_steps=12,

@@ -12,12 +12,12 @@ from lorasae.config import RunConfig
 from lorasae.core.evaluate import measure
 from lorasae.core.hook_points import parse_hook_point
 from lorasae.core.special_tokens import SpecialTokens
-from lorasae.data import micro_batches
 from lorasae.demo.first_repair import PINS, TEXT, first_repair
 from lorasae.identity import may
-from lorasae.loading import load
-from lorasae.replay import replay_of
-from lorasae.runs import EXAMPLE_FOLDER, EXAMPLE_ID, Run, RunStore
+from lorasae.sources.data import micro_batches
+from lorasae.sources.loading import load
+from lorasae.store.replay import replay_of
+from lorasae.store.runs import EXAMPLE_FOLDER, EXAMPLE_ID, Run, RunStore
 
 EXAMPLE = Run(EXAMPLE_FOLDER)
 METRICS = list(EXAMPLE.metrics())

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lorasae.config import RunConfig
-from lorasae.recipe import adapt
-from lorasae.runs import Run, RunStore
+from lorasae.store.runs import Run, RunStore
+from lorasae.training.recipe import adapt
 from tests.tiny_world import tiny_run
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def workers_of(home: Path) -> list[int]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             command = path.read_bytes().split(b"\0")
-            if b"lorasae.recipe" in command and any(str(home).encode() in part for part in command):
+            if b"lorasae.training.recipe" in command and any(str(home).encode() in part for part in command):
                 found.append(int(path.parent.name))
     return found
 

@@ -11,8 +11,8 @@ import pytest
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.lab import open_lab
-from lorasae.runs import Run
 from lorasae.settings import LabSettings
+from lorasae.store.runs import Run
 from tests.faults.conftest import ROOT, App, check_whole, until, workers_of
 
 
@@ -133,13 +133,13 @@ def test_discarding_a_run_ends_its_process_at_once(app, config):
 
 def test_a_hanging_worker_is_ended_and_its_run_taken_up(app, config, expected, monkeypatch):
     """Stopped by SIGSTOP, it hears no SIGTERM either."""
-    monkeypatch.setattr("lorasae.scheduler._LEAVE_S", 0.5)
+    monkeypatch.setattr("lorasae.jobs.scheduler._LEAVE_S", 0.5)
     with open_lab(settings(app)) as lab:
         run = lab.jobs.submit("local", config, "click")
         until(lambda: step(run) > 25)
         (worker,) = workers_of(app.home)
         os.kill(worker, signal.SIGSTOP)
-        monkeypatch.setattr("lorasae.scheduler.patience", lambda _: 1.0)
+        monkeypatch.setattr("lorasae.jobs.scheduler.patience", lambda _: 1.0)
         until(lambda: worker not in workers_of(app.home))
         monkeypatch.undo()
         until(lambda: lab.jobs.view(run.run_id).state == "succeeded")

@@ -150,7 +150,7 @@ def main() -> None:
     if chosen.serve:
         return serve()
     from lorasae.config import RunConfig
-    from lorasae.runs import RunStore
+    from lorasae.store.runs import RunStore
 
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 import pytest
 
 from lorasae.config import PRESETS, RunConfig, run_config
-from lorasae.config_text import CHOICES, preset_settings
+from lorasae.planning.config_text import CHOICES, preset_settings
 from pages.adapt_fields import FIELDS, meant, shown
 from pages.adapt_form import Form, config_of, first_form, form_of, nearest_preset, read, sae_of, text_boxes_used
 from pages.adapt_views import PRESET_SENTENCES, preset_choices

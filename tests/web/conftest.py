@@ -14,13 +14,13 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from lorasae import runs as runs_module
 from lorasae.config import RunConfig
 from lorasae.identity import COOKIE, LOCAL_OWNER, owner_of
 from lorasae.lab import Lab, open_lab
-from lorasae.run_records import Status
-from lorasae.runs import Run
 from lorasae.settings import LabSettings, settings_from
+from lorasae.store import runs as runs_module
+from lorasae.store.run_records import Status
+from lorasae.store.runs import Run
 from lorasae.web.app import WebApp, guarded, web_app
 from lorasae.web.server import LabServer
 

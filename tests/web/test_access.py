@@ -8,8 +8,8 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from lorasae.jobs import JobView
-from lorasae.runs import Run
+from lorasae.jobs.jobs import JobView
+from lorasae.store.runs import Run
 from lorasae.web.access import acted_on, looked_at, owner
 from tests.web.conftest import World
 

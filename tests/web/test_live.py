@@ -7,8 +7,8 @@ import time
 import httpx
 import pytest
 
-from lorasae.metrics_file import place_from
-from lorasae.run_records import Status
+from lorasae.store.metrics_file import place_from
+from lorasae.store.run_records import Status
 from lorasae.web import tail
 from tests.web.conftest import Served, Stream, World, make_world, serve, write_rows
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorasae.metrics import METRICS
-from lorasae.run_records import Status
+from lorasae.store.run_records import Status
 from lorasae.web import cards, run_routes
 from lorasae.web.problems import FAILED
 from lorasae.web.summaries import card

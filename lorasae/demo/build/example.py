@@ -16,8 +16,8 @@ from pathlib import Path
 
 from lorasae.demo.build import checksums
 from lorasae.demo.first_repair import PINS, first_repair
-from lorasae.durable import write_json
-from lorasae.runs import EXAMPLE_ID, EXAMPLE_OWNER, Run, RunStore
+from lorasae.store.durable import write_json
+from lorasae.store.runs import EXAMPLE_ID, EXAMPLE_OWNER, Run, RunStore
 
 NAME = "Example: the pocket model repaired"
 DEFAULT_OUT = Path("assets/demo")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as home:
         run = RunStore(Path(home)).create(first_repair(NAME), EXAMPLE_OWNER, pins=PINS)
-        subprocess.run([sys.executable, "-m", "lorasae.recipe", str(run.folder)], check=True)
+        subprocess.run([sys.executable, "-m", "lorasae.training.recipe", str(run.folder)], check=True)
         publish(run, asked.out / "run")
     size = checksums.write(asked.out)
     print(

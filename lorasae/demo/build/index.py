@@ -13,7 +13,7 @@ from lorasae.core.evaluate import measure
 from lorasae.demo.build.corpus import SPECIAL_TOKENS
 from lorasae.demo.build.plan import HELD_OUT_SEED
 from lorasae.demo.build.pocket_scope import SAESpec
-from lorasae.sae_weights import read_sae
+from lorasae.sources.sae_weights import read_sae
 
 _BATCH_SIZE = 32
 _NOTE = "entry.json"

@@ -1,0 +1,1 @@
+"""Looking inside finished runs, in a process of its own."""

@@ -1,0 +1,1 @@
+"""Runs that the lab does for its owners: admitted, queued, started, watched."""

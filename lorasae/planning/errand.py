@@ -1,0 +1,108 @@
+"""Small questions that need tensors or a tokenizer, answered by a process of their own: the app itself imports neither.
+
+Asked by `Errands.run`, answered by a module that calls `answer_errand` (lorasae/planning/probe.py, lorasae/planning/preview.py). Question and answer are JSON
+files. A process that takes too long ends itself, and is ended.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lorasae.errors import LabError
+
+
+class Errands:
+    """Runs errands one at a time: two at once would disturb each other's measurements, and the machine."""
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        return self._one.locked()
+
+    def run(
+        self, module: str, asked: Mapping[str, Any], what: str, limit_s: int, *, online: bool = False, private: bool = False
+    ) -> dict[str, Any]:
+        """The answer of `python -m module` to `asked`.
+
+        Args:
+            module: A module that calls `answer_errand`.
+            asked: The question, as JSON.
+            what: What was asked for, as the first sentence of a problem.
+            limit_s: Seconds after which it is given up.
+            online: Whether it may fetch from the Hub; else it finds only what is on this machine.
+            private: Whether it may do so under the login of whoever runs the lab: never for a visitor.
+
+        Raises:
+            LabError: If another errand is under way, this one takes too long or fails; or what the module itself says.
+        """
+        if not self._one.acquire(blocking=False):
+            raise LabError(what, "Another short measurement or preview is under way", "Try again in a few seconds")
+        try:
+            with tempfile.TemporaryDirectory(prefix="lorasae-errand-") as folder:
+                answer = _answered(Path(folder), module, asked, what, limit_s, _environment(online, private))
+        finally:
+            self._one.release()
+        if "problem" in answer:
+            raise LabError(*answer["problem"])
+        return answer
+
+
+def _answered(folder: Path, module: str, asked: Mapping[str, Any], what: str, limit_s: int, environment: dict[str, str]) -> dict[str, Any]:
+    question, answer, log = folder / "asked.json", folder / "answer.json", folder / "log"
+    question.write_text(json.dumps(asked), encoding="utf-8")
+    command = [sys.executable, "-m", module, str(question), str(answer), str(limit_s), str(time.time())]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[2], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(limit_s + 2)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if answer.is_file():
+        return json.loads(answer.read_text(encoding="utf-8"))
+    if process.returncode in (-signal.SIGALRM, -signal.SIGKILL):
+        raise LabError(
+            what, f"It took longer than {limit_s} s, or more memory than there is", "Choose smaller settings, or start without it"
+        )
+    last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it ended without a word"])[-1]
+    raise LabError(what, f"It failed: {last[:300]}", "Start without it; the run itself says more in its log")
+
+
+def _environment(online: bool, private: bool) -> dict[str, str]:
+    """Ours without its secrets, without the Hub unless it is meant, and without a login there unless that is meant."""
+    secret = ("SECRET", "PASSWORD", "_KEY", *(() if private else ("TOKEN",)))
+    kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)}
+    if not private:
+        kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # also not the one that `hf auth login` left on the disk
+    if not online:
+        kept |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    return kept | {"OMP_WAIT_POLICY": "passive"}
+
+
+def answer_errand(answer: Callable[[dict[str, Any], float], dict[str, Any]]) -> None:
+    """What a module does when it is run: read the question and when it was asked, write the answer; a problem is an answer too."""
+    asked, answered, limit_s, asked_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    signal.alarm(limit_s)  # also when nobody waits any more
+    try:
+        found = answer(json.loads(asked.read_text(encoding="utf-8")), asked_at)
+    except LabError as error:
+        found = {"problem": [error.asked, error.found, error.remedy]}
+    beside = answered.with_suffix(".part")
+    beside.write_text(json.dumps(found), encoding="utf-8")
+    beside.replace(answered)

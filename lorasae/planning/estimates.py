@@ -1,0 +1,245 @@
+"""What a run will take, before it starts: steps, memory and time, as arithmetic over the sizes of model, SAEs and adapter. No torch.
+
+Multiplications are counted as the reference step does them (lorasae/core/step.py): the original model answers, the adapted model with its
+SAEs answers, and the gradient flows back to the lowest adapted layer. Evaluations are forward passes (lorasae/core/evaluate.py). How many
+of them a machine does in a second is either measured there (lorasae/planning/probe.py) or assumed.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lorasae.config import AdapterConfig, RunConfig
+from lorasae.errors import LabError, nearest
+from lorasae.planning.model_sizes import ModelSizes, Projection
+
+Verdict = Literal["fits", "tight", "does not fit"]
+TIGHT_FROM = 0.75  # of the memory there is
+BEFORE_CONDITIONS, DURING_CONDITIONS, AFTER_CONDITIONS = 3, 3, 5  # forward passes over the text of each evaluation
+DURING_SHARE = 8  # evaluations during training read one eighth of the held-out text
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+_LIBRARIES = {"cpu": 560e6, "cuda": 600e6}  # Python, PyTorch and transformers in memory; on a GPU its context and kernels
+_ADAPTER_BYTES = 16  # weight, gradient and AdamW's two moments of a trained number, all fp32
+_LOGIT_COPIES = 7  # arrays of the size of the logits alive in the KL and its gradient, fp32
+
+
+@dataclass(frozen=True)
+class PlacedSAE:
+    """What the arithmetic needs of an SAE: where it sits and how large it is."""
+
+    layer: int
+    site: str
+    d_in: int
+    d_sae: int
+
+    @property
+    def first_layer_after(self) -> int:
+        return self.layer if self.site == "before the layer" else self.layer + 1
+
+    @property
+    def n_parameters(self) -> int:
+        return 2 * self.d_in * self.d_sae + 2 * self.d_sae + self.d_in
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a machine works, and where that is known from."""
+
+    step_flops: float  # per second, in training steps
+    forward_flops: float  # per second, in evaluations
+    start_s: float  # importing, loading and checking, before the first evaluation
+    known_from: Literal["assumed", "measured elsewhere", "measured"]  # elsewhere: on this machine, with other settings
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The peak of a run, in bytes, by what holds it."""
+
+    libraries: float
+    weights: float
+    saes: float
+    adapter: float  # with its gradient and optimizer state
+    activations: float
+    logits: float
+
+    @property
+    def total(self) -> float:
+        return self.libraries + self.weights + self.saes + self.adapter + self.activations + self.logits
+
+
+@dataclass(frozen=True)
+class Duration:
+    """The seconds of a run, by phase."""
+
+    start_s: float
+    training_s: float
+    evaluating_s: float
+
+    @property
+    def total_s(self) -> float:
+        return self.start_s + self.training_s + self.evaluating_s
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the adapter sits and how large it is."""
+
+    layers: tuple[int, ...]
+    projections: tuple[Projection, ...]
+    n_trained: int
+
+
+def placement(adapter: AdapterConfig, sizes: ModelSizes, saes: list[PlacedSAE]) -> Placement:
+    """The layers and linear maps an adapter gets, as the run itself will decide it.
+
+    Raises:
+        LabError: If no layer is left for it, a layer does not exist, no linear map is meant, or the rank is larger than one of them.
+    """
+    layers = _layers(adapter, sizes, saes)
+    chosen = _projections(adapter, sizes)
+    smaller = min(min(projection.n_in, projection.n_out) for projection in chosen)
+    if adapter.rank > smaller:
+        asked = f"An adapter of rank {adapter.rank} was asked for"
+        raise LabError(asked, f"The smallest side of its linear maps is {smaller}", f"Choose a rank of at most {smaller}")
+    per_layer = sum(adapter.rank * (projection.n_in + projection.n_out) for projection in chosen)
+    return Placement(layers, chosen, per_layer * len(layers))
+
+
+def _layers(adapter: AdapterConfig, sizes: ModelSizes, saes: list[PlacedSAE]) -> tuple[int, ...]:
+    if adapter.layers:
+        beyond = [layer for layer in adapter.layers if not 0 <= layer < sizes.n_layers]
+        if beyond:
+            found = f"The model has {sizes.n_layers} layers, 0 to {sizes.n_layers - 1}"
+            raise LabError(f"An adapter on layer {beyond[0]} was asked for", found, "Choose among these layers")
+        return tuple(sorted(set(adapter.layers)))
+    first = 0 if adapter.placement == "all" or not saes else min(sae.first_layer_after for sae in saes)
+    layers = tuple(range(first, sizes.n_layers))
+    if not layers:
+        found = f"The SAE sits behind the last of the model's {sizes.n_layers} layers"
+        raise LabError("An adapter after the SAE was asked for", found, "Choose placement: all, or an SAE at a lower layer")
+    return layers
+
+
+def _projections(adapter: AdapterConfig, sizes: ModelSizes) -> tuple[Projection, ...]:
+    chosen: dict[str, Projection] = {}
+    for wanted in adapter.modules:
+        matches = [each for each in sizes.projections if wanted in (each.group, each.path, each.name)]
+        if not matches:
+            known = ["attention", "mlp", *sorted({each.name for each in sizes.projections})]
+            found = "No linear map of this model has that name"
+            raise LabError(f"An adapter on {wanted!r} was asked for", found, f"Nearest: {nearest(wanted, known, 4)}")
+        chosen |= {each.path: each for each in matches}
+    return tuple(chosen.values())
+
+
+# Multiplications and additions
+
+
+def forward_flops(config: RunConfig, sizes: ModelSizes, with_saes: list[PlacedSAE]) -> float:
+    """Of one token through the model once, with these SAEs in its stream."""
+    attention = 4 * config.data.context_length * sizes.n_heads * sizes.d_head * sizes.n_layers
+    head = 2 * sizes.vocab * sizes.d_model
+    return 2 * sizes.n_layers * sizes.layer_parameters + attention + head + sum(4 * sae.d_in * sae.d_sae for sae in with_saes)
+
+
+def step_flops(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: Placement) -> float:
+    """Of one training token: teacher forward, student forward, and the gradient back to the lowest adapted layer."""
+    lowest = min(placed.layers)
+    n_back = sizes.n_layers - lowest
+    attention_back = 8 * config.data.context_length * sizes.n_heads * sizes.d_head * n_back
+    backward = 2 * n_back * sizes.layer_parameters + 2 * sizes.vocab * sizes.d_model + attention_back
+    through_saes = sum(4 * sae.d_in * sae.d_sae for sae in saes if sae.first_layer_after > lowest)
+    adapter = 6 * placed.n_trained
+    return forward_flops(config, sizes, []) + forward_flops(config, sizes, saes) + backward + through_saes + adapter
+
+
+def evaluation_flops(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE]) -> float:
+    """Of all evaluations of the run together."""
+    return evaluated_tokens(config) * forward_flops(config, sizes, saes)
+
+
+def evaluated_tokens(config: RunConfig) -> float:
+    """Tokens that pass through the model in evaluations, counted once per condition."""
+    length = config.data.context_length
+    n_chunks = max(1, config.data.heldout_tokens // length)
+    whole, part = n_chunks * length, -(-n_chunks // DURING_SHARE) * length
+    return whole * (BEFORE_CONDITIONS + AFTER_CONDITIONS) + config.watch.evaluations * part * DURING_CONDITIONS
+
+
+def duration(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: Placement, speed: Speed) -> Duration:
+    """Seconds by phase at a speed."""
+    trained = config.n_steps * config.train.tokens_per_step * step_flops(config, sizes, saes, placed)
+    return Duration(speed.start_s, trained / speed.step_flops, evaluation_flops(config, sizes, saes) / speed.forward_flops)
+
+
+# Memory
+
+
+def memory(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: Placement, on_gpu: bool) -> Memory:
+    """The peak of a training step, by what holds it."""
+    size = _BYTES[config.model.dtype]
+    n_tokens = config.micro_batch_size * config.data.context_length
+    heads, n_back = sizes.n_heads * sizes.d_head, sizes.n_layers - min(placed.layers)
+    scores = sizes.n_heads * config.data.context_length * (3 * size + 4)  # of attention as it is written out: eager, softmax in fp32
+    per_layer = size * (14 * sizes.d_model + 4 * heads + 4 * sizes.d_mlp) + scores
+    features = (
+        max((sae.d_sae for sae in saes), default=0) * 4 * (3 if any(sae.first_layer_after > min(placed.layers) for sae in saes) else 2)
+    )
+    return Memory(
+        libraries=_LIBRARIES["cuda" if on_gpu else "cpu"],
+        weights=sizes.n_parameters * size,
+        saes=sum(sae.n_parameters for sae in saes) * 4,  # SAEs are kept in fp32
+        adapter=placed.n_trained * _ADAPTER_BYTES,
+        activations=n_tokens * (per_layer * n_back + features),
+        logits=n_tokens * sizes.vocab * 4 * _LOGIT_COPIES,
+    )
+
+
+def verdict(needed: float, there_is: float) -> Verdict:
+    """Whether it fits: with a quarter to spare, only just, or not."""
+    return "fits" if needed <= TIGHT_FROM * there_is else "tight" if needed <= there_is else "does not fit"
+
+
+def change_that_fits(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], there_is: float, on_gpu: bool) -> str | None:
+    """The smallest change of settings that makes the run fit, in words; None if none of those tried does."""
+    for words, changed in _smaller(config):
+        try:
+            placed = placement(changed.adapter, sizes, saes)
+        except LabError:
+            continue
+        if memory(changed, sizes, saes, placed, on_gpu).total <= there_is:
+            return words
+    return None
+
+
+def _smaller(config: RunConfig) -> list[tuple[str, RunConfig]]:
+    """Changes to try, the most harmless first."""
+
+    def with_micro_batch(of: RunConfig, size: int) -> RunConfig:
+        return of.model_copy(update={"train": of.train.model_copy(update={"micro_batch_size": size})})
+
+    per_step = config.sequences_per_step
+    sizes = [size for size in range(config.micro_batch_size - 1, 0, -1) if per_step % size == 0]
+    tried = [
+        (f"Set train.micro_batch_size to {size}: the result is the same, in smaller portions", with_micro_batch(config, size))
+        for size in sizes
+    ]
+    if config.model.dtype == "float32":
+        halved = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+        tried.append(("Set model.dtype to bfloat16", halved))
+        tried += [
+            (f"Set model.dtype to bfloat16 and train.micro_batch_size to {size}", with_micro_batch(halved, size)) for size in sizes[-1:]
+        ]
+    return tried
+
+
+def assumed_speed(n_cores: int, on_gpu: bool) -> Speed:
+    """For a machine nothing was measured on yet: a core of a present-day server, or a third of a data-centre GPU."""
+    if on_gpu:
+        return Speed(6e13, 8e13, 25.0, "assumed")
+    return Speed(24e9 * max(1, n_cores), 36e9 * max(1, n_cores), 9.0, "assumed")
+
+
+def as_measured(speed: Speed, known_from: Literal["measured elsewhere", "measured"]) -> Speed:
+    """The same speed, said to be known from elsewhere."""
+    return replace(speed, known_from=known_from)

@@ -1,0 +1,101 @@
+"""What the browser shows before a run starts: steps, memory and time, with what is reckoned and what was measured kept apart."""
+
+from typing import Any
+
+from lorasae.config import RunConfig
+from lorasae.errors import LabError
+from lorasae.planning.estimates import Memory, change_that_fits, duration, memory, placement, step_flops, verdict
+from lorasae.planning.machine import this_machine
+from lorasae.planning.model_sizes import is_here, sizes_of
+from lorasae.planning.probing import Probing, placed_saes, runs_on_gpu
+
+_PARTS = {
+    "libraries": "Python and PyTorch",
+    "weights": "model weights",
+    "saes": "SAE",
+    "adapter": "adapter and its optimizer",
+    "activations": "activations kept for the gradient",
+    "logits": "next-token predictions",
+}
+
+
+def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
+    """Everything about a run that can be known before it starts, as JSON.
+
+    Raises:
+        LabError: If the adapter cannot be placed, or an SAE is not known.
+    """
+    steps = {
+        "n_steps": config.n_steps,
+        "tokens": config.n_steps * config.train.tokens_per_step,
+        "tokens_per_step": config.train.tokens_per_step,
+        "sequences_per_step": config.sequences_per_step,
+        "micro_batch_size": config.micro_batch_size,
+        "n_evaluations": config.watch.evaluations,
+    }
+    sizes = sizes_of(config.model)
+    if sizes is None:
+        return {
+            **steps,
+            "unknown": f"How large {config.model.model} is, is not known here: its config.json is on the Hub. The run reads it first.",
+        }
+    saes = placed_saes(config, sizes)
+    placed = placement(config.adapter, sizes, saes)
+    machine = this_machine()
+    on_gpu = runs_on_gpu(config, machine)
+    there_is = machine.gpu_bytes if on_gpu else machine.ram_bytes
+    speed, exact = probing.speed(config)
+    parts = memory(config, sizes, saes, placed, on_gpu)
+    needed = exact.peak_bytes if exact else parts.total
+    fits = verdict(needed, there_is)
+    takes = duration(config, sizes, saes, placed, speed)
+    other = None if exact else probing.latest()
+    return {
+        **steps,
+        "unknown": None,
+        "n_layers": sizes.n_layers,
+        "n_parameters": sizes.n_parameters,
+        "layers": placed.layers,
+        "n_trained": placed.n_trained,
+        "memory": {
+            "parts": [{"label": _PARTS[name], "bytes": getattr(parts, name)} for name in Memory.__dataclass_fields__],
+            "reckoned_bytes": parts.total,
+            "measured_bytes": exact.peak_bytes if exact else None,
+            "there_is_bytes": there_is,
+            "where": machine.gpu if on_gpu else "memory of this machine",
+            "verdict": fits,
+            "change": change_that_fits(config, sizes, saes, there_is, on_gpu) if fits == "does not fit" else None,
+        },
+        "time": {**vars(takes), "total_s": takes.total_s},
+        "tokens_per_s": speed.step_flops / step_flops(config, sizes, saes, placed),
+        "known_from": speed.known_from,
+        "measured": exact.measured if exact else other.measured if other else None,
+        "measured_of": other.of if other else None,
+        "machine": machine.name,
+    }
+
+
+def why_not_measured(config: RunConfig, fits: str, training: bool, *, may_measure: bool = True) -> str | None:
+    """Why these settings cannot be measured now, in a sentence; None if they can."""
+    if not may_measure:
+        return "Measurements are for the owner of the lab; this is reckoned from the speed last measured."
+    if training:
+        return "A run is training on this machine: a measurement now would disturb it, and be wrong. The last known speed is used."
+    if fits == "does not fit":
+        return "It does not fit into memory, so there is nothing to measure."
+    if not is_here(config.model):
+        return f"{config.model.model} is not on this machine yet, so its speed cannot be measured before the run has fetched it."
+    return None
+
+
+def measured_forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
+    """Measure now, then reckon with it.
+
+    Raises:
+        LabError: If it cannot be measured.
+    """
+    before = forecast(config, probing)
+    if before["unknown"]:
+        raise LabError("A measurement of these settings was asked for", before["unknown"], "Start the run")
+    probing.measure(config)
+    return forecast(config, probing)

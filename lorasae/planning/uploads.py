@@ -1,0 +1,141 @@
+"""Text that people bring: checked, and kept as HOME/uploads/OWNER/SHA256.txt or .jsonl. And which files of this machine a run may name."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorasae.config import RunConfig
+from lorasae.errors import LabError
+from lorasae.identity import LOCAL_OWNER, NOBODY
+from lorasae.sources.catalog import is_folder
+from lorasae.store.runs import replace_file
+
+MAX_BYTES = 20_000_000
+MAX_FILES = 20  # of one visitor
+SUFFIXES = (".txt", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A text that was kept."""
+
+    path: Path
+    name: str
+    n_bytes: int
+    n_documents: int
+    columns: tuple[str, ...]  # of a .jsonl file: the fields that hold text; the first one is used unless another is chosen
+
+
+def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
+    """Check a file and keep it; the same content is kept once.
+
+    Raises:
+        LabError: If it is no UTF-8 text or JSON Lines, is empty or too large, or the owner may keep no more.
+    """
+    asked = f"The file {name[:120]!r} was given as text"
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise LabError(
+            asked, f"Files ending in {suffix or 'nothing'} are not read", "Give a .txt file (documents between blank lines) or .jsonl"
+        )
+    if len(content) > MAX_BYTES:
+        found = f"It has {len(content) / 1e6:.0f} MB, more than {MAX_BYTES // 1_000_000}"
+        raise LabError(asked, found, "Give a part of it: 1 MB is enough for some 250,000 tokens")
+    if owner == NOBODY:
+        raise LabError(asked, "This browser keeps no cookie, so the lab cannot know it again", "Allow cookies for this page")
+    text = _text(asked, content)
+    n_documents, columns = _json_lines(asked, text) if suffix == ".jsonl" else (_n_paragraphs(text), ())
+    folder = home / "uploads" / owner
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:24]}{suffix}"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if owner != LOCAL_OWNER and len(list(folder.iterdir())) >= MAX_FILES:
+            raise LabError(asked, f"There are {MAX_FILES} texts of yours already", "Use one of them, or the pocket world")
+        replace_file(path, content)
+    return Upload(path, name, len(content), n_documents, columns)
+
+
+def _text(asked: str, content: bytes) -> str:
+    if b"\0" in content:
+        raise LabError(asked, "It holds zero bytes: a binary file, not text", "Give plain text, saved as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabError(asked, f"It is not UTF-8 text (byte {error.start}: {error.reason})", "Give plain text, saved as UTF-8") from None
+    if not text.strip():
+        raise LabError(asked, "It is empty", "Give a file with text in it")
+    return text
+
+
+def _n_paragraphs(text: str) -> int:
+    lines = [bool(line.strip()) for line in text.splitlines()]
+    return sum(filled and not before for before, filled in zip([False, *lines], lines, strict=False))
+
+
+def _json_lines(asked: str, text: str) -> tuple[int, tuple[str, ...]]:
+    """How many rows there are, and the fields that hold text in every one of them."""
+    columns: list[str] | None = None
+    n_rows = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise LabError(asked, f"Line {number} is not JSON ({error.msg})", "Give one JSON object per line") from None
+        if not isinstance(row, dict):
+            raise LabError(asked, f"Line {number} is no JSON object", 'Write each line as {"text": "…"}')
+        texts = [key for key, value in row.items() if isinstance(value, str)]
+        columns = texts if columns is None else [key for key in columns if key in texts]
+        n_rows += 1
+        if not columns:
+            raise LabError(asked, f"Up to line {number} no field holds text in every line", 'Write each line as {"text": "…"}')
+    columns = columns or []
+    return n_rows, tuple(sorted(columns, key=lambda key: key != "text"))
+
+
+def refuse_foreign_files(config: RunConfig, owner: str, home: Path) -> None:
+    """A visitor's run may name what is built in, what is on the Hub, and the visitor's own uploads; the local owner's may name any file.
+
+    Raises:
+        LabError: If the config names a folder or file of this machine that is not the visitor's.
+    """
+    if owner == LOCAL_OWNER:
+        return
+    names = {"model.model": config.model.model, **{f"saes.{index}": ref.release for index, ref in enumerate(config.saes)}}
+    for setting, name in names.items():
+        if _is_of_this_machine(name):
+            raise _foreign(setting, name)
+    for ref in config.saes:
+        if ".." in Path(ref.sae_id).parts or Path(ref.sae_id).is_absolute():
+            raise _foreign("sae_id", ref.sae_id)
+    source = config.data.source
+    if _is_own_upload(source, home / "uploads" / owner):
+        return
+    if source != "pocket" and (_is_of_this_machine(source) or Path(source).suffix in SUFFIXES):
+        raise _foreign("data.source", source)
+
+
+def _is_own_upload(source: str, folder: Path) -> bool:
+    try:
+        return Path(source).resolve().parent == folder.resolve() and Path(source).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_of_this_machine(name: str) -> bool:
+    if name.startswith(("/", "~", ".", "\\")) or ".." in name or "\0" in name or ":" in name:
+        return True
+    try:
+        return name not in ("pocket", "pocket-scope") and (is_folder(name) or Path(name).exists())
+    except (OSError, ValueError):
+        return True
+
+
+def _foreign(setting: str, name: str) -> LabError:
+    return LabError(
+        f"{setting} = {name[:120]!r} was given",
+        "In this lab, visitors cannot name files of the machine it runs on",
+        "Choose what is built in, a name on the Hub, or upload your text",
+    )

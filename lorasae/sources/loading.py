@@ -1,0 +1,188 @@
+"""RunConfig -> model, tokenizer and SAEs, checked against each other: by metadata before weights are fetched, by measurement after."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from lorasae.config import RunConfig, SpecialTokensConfig
+from lorasae.core.adapter import fitting_modules, placed_layers
+from lorasae.core.hook_points import HookPoint, parse_hook_point, place, text_config
+from lorasae.core.sae import FrozenSAE
+from lorasae.core.special_tokens import SpecialTokens
+from lorasae.core.statistics import SiteStatistics
+from lorasae.errors import LabError
+from lorasae.sources.catalog import POCKET_MODEL, is_folder, resolve
+from lorasae.sources.language_model import chosen_device, commit, load_architecture, load_model, load_tokenizer, skeleton
+from lorasae.sources.sae_card import SAECard
+from lorasae.sources.sae_weights import fetch_sae, read_sae
+
+L0_FACTOR = 2.0  # measured L0 may differ from the stated one by this factor: other text, other special tokens
+FVE_SLACK = 0.15  # and variance explained by this much, in absolute terms
+
+_SAME_MODEL = {
+    "gpt2-small": "gpt2",
+    "mistral-7b": "mistral-7b-v0.1",
+    "gemma-3-270m-pt": "gemma-3-270m",
+}  # TransformerLens name -> the Hub's
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All that a run holds in memory before its adapter."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    saes: dict[HookPoint, FrozenSAE]
+    cards: dict[HookPoint, SAECard]
+    special_tokens: SpecialTokens
+    device: torch.device
+    revision: str | None  # the commit of the model that was used; None for the pocket model and local folders
+
+
+def load(config: RunConfig) -> Loaded:
+    """Everything the run needs, on its device.
+
+    Raises:
+        LabError: For whatever is unknown, unreachable, damaged or does not fit; misfits that metadata shows, before weights are fetched.
+    """
+    device = chosen_device(config.model.device)
+    cards = [resolve(ref) for ref in config.saes]
+    architecture = load_architecture(config.model)
+    bare = skeleton(config.model, architecture)
+    placed = check_pairs(cards, config.model.model, bare)
+    check_context(config.data.context_length, architecture)
+    layers = placed_layers(config.adapter.placement, config.adapter.layers, list(placed), text_config(bare).num_hidden_layers)
+    fitting_modules(bare, layers, config.adapter.modules, config.adapter.rank)
+    tokenizer = load_tokenizer(config.model, commit(architecture))
+    saes = {hook_point: load_sae(card, device)[1] for hook_point, card in placed.items()}
+    for hook_point, sae in saes.items():
+        check_size(str(placed[hook_point].ref), hook_point, sae.d_in, bare)
+    model = load_model(config.model, architecture)
+    return Loaded(model, tokenizer, saes, placed, special_tokens(config.special_tokens, tokenizer), device, commit(architecture))
+
+
+def check_context(context_length: int, architecture: Any) -> None:
+    """Refuse sequences longer than the model knows positions for: past them its numbers mean nothing."""
+    known = getattr(architecture.get_text_config(), "max_position_embeddings", None)
+    if known is not None and context_length > known:
+        asked = f"Sequences of {context_length} tokens were asked for"
+        raise LabError(asked, f"The model knows positions up to {known}", f"Set data.context_length to at most {known}")
+
+
+def load_sae(card: SAECard, device: torch.device) -> tuple[HookPoint, FrozenSAE]:
+    """The SAE of a card, with the place it belongs to."""
+    sae = fetch_sae(card.ref) if card.folder is None else read_sae(card.folder)
+    return hook_point_of(card), sae.to(device)
+
+
+def special_tokens(config: SpecialTokensConfig, tokenizer: Any) -> SpecialTokens:
+    """The policy by token id; names for which the tokenizer has no token are passed over."""
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+
+    def of(names: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(sorted({ids[name] for name in names} - {None}))
+
+    return SpecialTokens(bypassed=of(config.bypass), unscored=of(config.unscored))
+
+
+def hook_point_of(card: SAECard) -> HookPoint:
+    """The place the SAE belongs to.
+
+    Raises:
+        LabError: If its publisher does not state one, or it cannot be spliced.
+    """
+    if card.hook_point is None:
+        raise LabError(f"The SAE {card.ref} was asked for", "Its hook point is not stated", "Write metadata.hook_name into its cfg.json")
+    return parse_hook_point(card.hook_point)
+
+
+def check_pairs(cards: list[SAECard], model_name: str, model: nn.Module) -> dict[HookPoint, SAECard]:
+    """Each card at its place in the model, checked by `check_pair`.
+
+    Raises:
+        LabError: As check_pair, and for two SAEs at one place.
+    """
+    placed: dict[HookPoint, SAECard] = {}
+    for card in cards:
+        hook_point = check_pair(card, model_name, model)
+        if hook_point in placed:
+            asked = f"The SAEs {placed[hook_point].ref} and {card.ref} were asked for together"
+            raise LabError(asked, f"Both sit at {hook_point}", "Keep one SAE per hook point")
+        placed[hook_point] = card
+    return placed
+
+
+def check_pair(card: SAECard, model_name: str, model: nn.Module) -> HookPoint:
+    """The place in `model` that the SAE belongs to, from metadata alone; the model may be a skeleton on the meta device.
+
+    Raises:
+        LabError: If the model lacks the layer or site, its stream there has another size, or the SAE was trained on another model.
+    """
+    hook_point = hook_point_of(card)
+    place(model, hook_point)
+    if card.d_in is not None:
+        check_size(str(card.ref), hook_point, card.d_in, model)
+    if card.model is not None and not may_be_same_model(card.model, model_name):
+        raise LabError(
+            f"The SAE {card.ref} was asked for in the model {model_name}",
+            f"It was trained on {card.model}",
+            f"Choose the model {card.model}, or an SAE of {model_name}",
+        )
+    return hook_point
+
+
+def check_size(name: str, hook_point: HookPoint, d_in: int, model: nn.Module) -> None:
+    """Refuse the SAE `name` if the stream at `hook_point` is not d_in wide."""
+    size = stream_size(model, hook_point)
+    if d_in != size:
+        raise LabError(
+            f"The SAE {name} was asked for at {hook_point}",
+            f"It reads {d_in} dimensions, the model has {size} there",
+            "Choose an SAE that was trained on this model",
+        )
+
+
+def stream_size(model: nn.Module, hook_point: HookPoint) -> int:
+    """Width of the stream: the model's, or that of all attention heads together."""
+    config = text_config(model)
+    if hook_point.site != "attn_z":
+        return config.hidden_size
+    return config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def may_be_same_model(stated: str, model_name: str) -> bool:
+    """Whether an SAE said to be of `stated` may belong to `model_name`. Owners and case are ignored; folders could hold anything."""
+    if is_folder(stated) or stated.startswith((".", "/", "~")) or (is_folder(model_name) and model_name != POCKET_MODEL):
+        return True
+    return _short_name(stated) == _short_name(model_name)
+
+
+def _short_name(name: str) -> str:
+    short = name.rpartition("/")[2].lower()
+    return _SAME_MODEL.get(short, short)
+
+
+def check_measured(hook_point: HookPoint, card: SAECard, statistics: SiteStatistics) -> None:
+    """Hold what an SAE was measured to do against what its publisher states.
+
+    Raises:
+        LabError: If L0 is off by more than a factor of 2, variance explained by more than 0.15, or the reconstruction is worse than a
+            constant.
+    """
+    wrong = []
+    if card.l0 and not card.l0 / L0_FACTOR <= statistics.l0 <= card.l0 * L0_FACTOR:
+        wrong.append(f"L0 is {statistics.l0:.3g}, stated {card.l0:.3g}")
+    if statistics.fve < 0 or (card.fve is not None and abs(statistics.fve - card.fve) > FVE_SLACK):
+        stated = "not stated" if card.fve is None else f"stated {card.fve:.3f}"
+        wrong.append(f"variance explained is {statistics.fve:.3f}, {stated}")
+    if wrong:
+        raise LabError(
+            f"The SAE {card.ref} was measured at {hook_point} on {statistics.n_tokens} tokens",
+            f"There its {' and its '.join(wrong)}",
+            "Usual causes: another layer or site than it was trained at, another model or revision, a normalisation folded into the model "
+            "it was trained on, special tokens passed through it, or text unlike its training text. "
+            "To go on all the same: --set trust_measured=true",
+        )

@@ -1,0 +1,1 @@
+"""What lies on disk: run folders and everything in them, and the index over them."""

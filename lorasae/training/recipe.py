@@ -1,0 +1,214 @@
+"""One training run, read top to bottom: `python -m lorasae.training.recipe RUN_DIR`, or `python -m lorasae adapt` from a terminal.
+
+    1. loading      model, tokenizer and SAEs, checked against each other; the adapter attached (downloading, where they are not here yet)
+    2. reading      text, tokenised and packed; training and held-out sides share no document
+    3. measuring    the conditions before training; measured L0 and variance explained against what the publisher states
+    4. training     steps, with a short evaluation every so often and checkpoints to be taken up from
+    5. evaluating   all conditions on the whole held-out text
+    6. saving       the adapter in PEFT format and the result
+
+Everything a run knows is in its folder. It is taken up from its newest whole checkpoint; on the same machine and versions the result is
+bit-identical to that of a run that was never interrupted (CPU). A run that is wished to stop early goes from 4 to 5 at once, and can be
+taken up later all the same.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in lorasae/__main__.py, and before torch is imported
+
+import torch
+
+from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
+from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
+from lorasae.errors import LabError
+from lorasae.sources.data import micro_batches, step_chunks
+from lorasae.sources.loading import check_measured
+from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
+from lorasae.store.replay import forget_frames_after
+from lorasae.store.runs import Run
+from lorasae.training.pace import evaluated_steps
+from lorasae.training.recorder import Recorder
+from lorasae.training.supervision import Listener, Nobody, Report, Stopped, StopRequest, ending_told, stop_requests
+from lorasae.training.workbench import Workbench, peak_memory_bytes, plain, save, set_up, snapshot, take_up
+
+DURING: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
+
+
+def adapt(run: Run, listener: Listener | None = None) -> dict[str, Any]:
+    """Do the run, or what is left of it, and return its result.
+
+    Raises:
+        LabError: For anything the user can act on; status.json says the same.
+        Stopped: After SIGTERM, SIGINT or the wish to pause; everything done so far is kept.
+    """
+    if run.status.state == "succeeded":
+        return run.result
+    with run.claimed():
+        if run.told.state == "stopped":  # it fulfilled its wish then; now it is to go on
+            run.forget_wish()
+        report = Report(run, listener or Nobody(), run.config.n_steps)
+        with stop_requests(run) as stop, ending_told(run, report):
+            return _adapt(run, report, stop)
+
+
+def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
+    bench = set_up(run, report)
+    recorder = Recorder(bench, report.remark)
+    first, train_s = take_up_newest(bench, report)
+    if not first:
+        measure_before(bench, report, stop)
+        recorder.record(0)
+    reached = train(bench, first, train_s, report, stop, recorder)
+    report.phase("evaluating", "all conditions on the held-out text")
+    report.progress(0.0, bench.pace.evaluation_s)
+    recorder.record(reached)
+    after = measure_heldout(bench, ALL, len(bench.corpus.heldout), report, stop)
+    report.phase("saving", "adapter and result")
+    return save(bench, after, reached)
+
+
+def take_up_newest(bench: Workbench, report: Report) -> tuple[int, float]:
+    """Go to the newest whole checkpoint, and forget what came after it. Returns its step (0: there is none) and the seconds trained."""
+    checkpoint, damaged = newest_checkpoint(bench.run.checkpoints)
+    if damaged:
+        report.phase("loading", f"{len(damaged)} damaged checkpoint(s) passed over")
+    if checkpoint:
+        take_up(bench, checkpoint)
+        report.taken_up(checkpoint.step)
+    kept = checkpoint.step if checkpoint and checkpoint.step else -1
+    bench.run.forget_metrics_after(kept)
+    forget_frames_after(bench.run, kept)
+    return (checkpoint.step, checkpoint.state["train_s"]) if checkpoint else (0, 0.0)
+
+
+def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
+    """What the SAE costs, and whether it does what its publisher states."""
+    report.phase("measuring", "what the SAE costs before training")
+    before = measure_heldout(bench, BEFORE, len(bench.corpus.heldout), report, stop, trained=False)
+    for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
+        check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
+    report.row({"step": 0, **_values(before)})
+
+
+def train(bench: Workbench, first: int, train_s: float, report: Report, stop: StopRequest, recorder: Recorder) -> int:
+    """Steps `first` … n_steps - 1, or fewer if that is wished; returns how many were taken in all.
+
+    Training time is counted without evaluations and checkpoints.
+    """
+    config, n_steps, pace = bench.config, bench.config.n_steps, bench.pace
+    evaluated = evaluated_steps(config)
+    saved_at = time.monotonic()
+    report.phase("training", f"from step {first} on, {n_steps} in all" if first else f"{n_steps} steps")
+    stop.heed(f"Stopped at step {first} of {n_steps}; everything so far is kept. {going_on(bench.run)}", trained=first > 0)
+    if stop.keep:
+        return first
+    for step in range(first, n_steps):
+        started = time.monotonic()
+        learning_rate, outcome = take_step(bench, step)
+        step_s = time.monotonic() - started
+        train_s += step_s
+        pace.step_took(step_s)
+        if not outcome.finite:
+            raise _not_finite(bench, step, train_s, learning_rate, outcome)
+        done = step + 1
+        row = {
+            "step": done,
+            "kl_train": outcome.kl,
+            "gradient_norm": outcome.gradient_norm,
+            "learning_rate": learning_rate,
+            "tokens_per_s": done * config.train.tokens_per_step / train_s,
+            "train_s": train_s,
+            "peak_memory_bytes": peak_memory_bytes(bench.loaded.device),
+        }
+        if done in evaluated:
+            row |= _values(measure_heldout(bench, DURING, bench.n_part))
+            recorder.record(done)
+        report.row(row, pace.left_s(done), pace.step_s)
+        interrupt, keep = stop.interrupt, stop.keep
+        due = bool(config.watch.checkpoint_every_steps) and done % (config.watch.checkpoint_every_steps or 1) == 0
+        if due or interrupt or keep or time.monotonic() - saved_at >= config.watch.checkpoint_every_s or done == n_steps:
+            write_checkpoint(bench.run.checkpoints, snapshot(bench, done, train_s))
+            saved_at = time.monotonic()
+        if interrupt:
+            stop.heed(f"Stopped after step {done} of {n_steps}; everything so far is kept. {going_on(bench.run)}", trained=True)
+        if keep:
+            return done
+    return n_steps
+
+
+def _not_finite(bench: Workbench, step: int, train_s: float, learning_rate: float, outcome: StepOutcome) -> LabError:
+    """The last finite state, kept, and the sentence about it."""
+    if not (bench.run.checkpoints / f"step-{step:08d}").exists():  # whose random state is that of before this step
+        write_checkpoint(bench.run.checkpoints, snapshot(bench, step, train_s))
+    return LabError(
+        f"Step {step} of the run {bench.run.run_id} was taken",
+        f"Its loss or gradient is not a finite number (KL {outcome.kl}, learning rate {learning_rate:.2g})",
+        f"The adapter of the last finite step is kept in {bench.run.checkpoints}; start again with a smaller train.learning_rate",
+    )
+
+
+def take_step(bench: Workbench, step: int) -> tuple[float, StepOutcome]:
+    """One optimizer step and the learning rate it used."""
+    config, train = bench.config, bench.config.train
+    chunks = step_chunks(bench.corpus.train, config.seed, step, config.sequences_per_step)
+    learning_rate = learning_rate_at(step, config.n_steps, train.learning_rate, train.schedule, train.warmup_fraction)
+    outcome = reference_step(
+        bench.model,
+        bench.optimizer,
+        list(micro_batches(chunks, config.micro_batch_size, bench.loaded.device)),
+        bench.transforms,
+        bench.loaded.special_tokens,
+        learning_rate=learning_rate,
+        gradient_clip=train.gradient_clip,
+        reduction=train.kl_reduction,
+    )
+    return learning_rate, outcome
+
+
+def measure_heldout(
+    bench: Workbench,
+    conditions: tuple[Condition, ...],
+    n_chunks: int,
+    report: Report | None = None,
+    stop: StopRequest | None = None,
+    *,
+    trained: bool = True,
+) -> Measurement:
+    """Measure conditions on the first `n_chunks` held-out chunks; a stop is heeded, and progress told, between batches."""
+    size = bench.config.micro_batch_size
+    n_batches = -(-n_chunks // size)
+    started = time.monotonic()
+
+    def batches() -> Iterator[torch.Tensor]:
+        for done, batch in enumerate(micro_batches(bench.corpus.heldout[:n_chunks], size, bench.loaded.device)):
+            if stop:
+                stop.heed(f"Stopped while measuring; everything so far is kept. {going_on(bench.run)}", trained=trained)
+            if report and done:
+                left_s = (time.monotonic() - started) / done * (n_batches - done)
+                report.progress(done / n_batches, left_s if trained else None)  # before training nobody knows how long that will take
+            yield batch
+
+    measurement = measure(bench.model, batches(), bench.loaded.saes, bench.loaded.special_tokens, conditions)
+    bench.pace.measuring_took(time.monotonic() - started, n_batches, len(conditions))
+    return measurement
+
+
+def going_on(run: Run) -> str:
+    """How to take the run up again."""
+    return f"Go on with: python -m lorasae adapt --resume {run.folder}"
+
+
+def _values(measurement: Measurement) -> dict[str, float | None]:
+    return {key: plain(value) for key, (value, _) in measurement.metrics().items()}
+
+
+if __name__ == "__main__":
+    try:
+        adapt(Run(Path(sys.argv[1])))
+    except (LabError, Stopped) as ending:
+        sys.exit(str(ending))
