@@ -1,7 +1,7 @@
 """The process that holds opened runs and answers for any text, feature and prompt: `python -m lorasae.inspection.service HOME`.
 
-One JSON line per request on standard input, JSON lines with its number on standard output (lorasae/inspection/inspector.py is the other end). It ends
-when its input does, which is when the app ends, however that came about.
+One JSON line per request on standard input, JSON lines with its number on standard output (inspector.py is the other end). It ends when its
+input does, which is when the app ends, however that came about.
 """
 
 import os

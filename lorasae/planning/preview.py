@@ -1,4 +1,4 @@
-"""The first documents of a text source and the first sequence made of them, for a look before a run: `python -m lorasae.planning.preview …`."""
+"""The first documents of a text source and the first sequence made of them: `python -m lorasae.planning.preview …`."""
 
 from itertools import islice
 from typing import Any
