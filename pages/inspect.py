@@ -1,4 +1,4 @@
-"""The page inspect."""
+"""The page Inspect: one live view (assets/web/inspect.js) that reads what to show from the address."""
 
 import gradio as gr
 

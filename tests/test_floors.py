@@ -10,7 +10,7 @@ TOP_LEVEL = {
     *("app.py", "lorasae", "pages", "assets", "tests", "requirements.txt", "README.md"),
     *("pyproject.toml", "Makefile", "LICENSE", "CHANGELOG.md", "docs", ".ci", ".gitignore"),
 }
-DESCRIBED = ("lorasae/**/*.py", "docs/*.md", "tests/*.py")
+DESCRIBED = ("app.py", "pages/*.py", "lorasae/**/*.py", "assets/web/*.js", "docs/*.md", "tests/*.py")
 
 
 def tracked() -> set[str]:

@@ -1,6 +1,6 @@
 // The list of features at the left: what fires on this text, sorted, searched and filtered in the browser, so that moving through it is instant.
 import { h } from "/lab/assets/dom.js";
-import { FATES, count, rare, signed, value } from "/lab/assets/inspect_words.js";
+import { FATES, rare, signed, value } from "/lab/assets/inspect_words.js";
 import { tokenText } from "/lab/assets/token_text.js";
 
 const DENSITIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
@@ -15,7 +15,6 @@ export function features(on) {
   const notice = h("div.features-notice");
   const pass = h("div.features-pass");
   const list = h("div.features-list", { role: "listbox", "aria-label": "Features", tabindex: -1 });
-  const trouble = h("div");
   const element = h(
     "aside.features",
     { "aria-label": "Features on this text" },
@@ -23,7 +22,6 @@ export function features(on) {
     notice,
     tally,
     pass,
-    trouble,
     list,
   );
   let [rows, sae, tokens, token, chosen, lastSort, shown] = [[], {}, [], null, null, "change", []];
@@ -155,7 +153,6 @@ export function features(on) {
       lastSort = sae.can_change && rows.some(({ change }) => change > 1e-3) ? "change" : "strongest";
       sort.value = lastSort;
       search.value = "";
-      trouble.replaceChildren();
       draw();
     },
     // The same features, of which more is known now.
@@ -196,9 +193,6 @@ export function features(on) {
     neighbour(by) {
       const here = shown.findIndex(({ feature }) => feature === chosen);
       return shown[here < 0 ? 0 : (here + by + shown.length) % shown.length]?.feature ?? null;
-    },
-    problem(element) {
-      trouble.replaceChildren(element);
     },
   };
 }

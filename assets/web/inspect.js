@@ -289,4 +289,9 @@ function later(write) {
 }
 
 const skeleton = () =>
-  h("div.inspect-skeleton", { role: "status", "aria-label": "The text is being read by both models" }, ...[64, 40, 300].map((height) => h("div", { style: `height: ${height}px` })));
+  h(
+    "div.inspect-skeleton",
+    { role: "status" },
+    h("p.lab-note", {}, "Both models read the text. The first look loads them, which takes some seconds."),
+    ...[64, 40, 300].map((height) => h("div", { style: `height: ${height}px` })),
+  );

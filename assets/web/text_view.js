@@ -89,7 +89,6 @@ export function textView(on) {
       showCard();
     },
     jump: (to) => go(to, true),
-    wait: (is) => place.toggleAttribute("aria-busy", is),
     get specials() {
       return specials.checked;
     },

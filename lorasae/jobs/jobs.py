@@ -1,8 +1,8 @@
 """Jobs: runs that the lab does for its owners. Submitted here, stopped here, and what they are doing told here.
 
 The folder is the truth: a file `queued` in it says that the lab owes the run work, so that neither a lost index nor a killed app loses a
-run. The index keeps the order. Who is at work on a run is known by the claim on its folder alone (store/claims.py). The loop that starts and
-watches processes is scheduler.py; both hold one lock, so that a run is in one state at a time.
+run. The index keeps the order. Who is at work on a run is known by the claim on its folder alone (store/claims.py). The loop that starts
+and watches processes is scheduler.py; both hold one lock, so that a run is in one state at a time.
 """
 
 import threading

@@ -16,8 +16,8 @@ from typing import Protocol
 from lorasae.errors import LabError
 from lorasae.jobs.admission import Limits
 from lorasae.jobs.queue_order import order
+from lorasae.jobs.signs_of_life import patience, sign_of_life
 from lorasae.jobs.workers import FoundWorker, Worker
-from lorasae.signs_of_life import patience, sign_of_life
 from lorasae.store.claims import Claim
 from lorasae.store.run_index import Row, RunIndex
 from lorasae.store.run_records import Status

@@ -1,6 +1,7 @@
 """Small questions that need tensors or a tokenizer, answered by a process of their own: the app itself imports neither.
 
-Asked by `Errands.run`, answered by a module that calls `answer_errand` (probe.py, preview.py). Question and answer are JSON files. A process that takes too long ends itself, and is ended.
+Asked by `Errands.run`, answered by a module that calls `answer_errand` (probe.py, preview.py). Question and answer are JSON files.
+A process that takes too long ends itself, and is ended.
 """
 
 import json

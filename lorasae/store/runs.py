@@ -31,10 +31,10 @@ from typing import Any
 from lorasae.config import FORMAT, RunConfig, run_config
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
-from lorasae.recorded_versions import versions
 from lorasae.sources.catalog import ASSETS
 from lorasae.store.claims import Claim, claim, is_claimed
 from lorasae.store.durable import json_lines, replace_file, sync_folder, write_json
+from lorasae.store.recorded_versions import versions
 from lorasae.store.run_records import (
     About,
     Pins,

@@ -104,7 +104,7 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
     evaluated = evaluated_steps(config)
     saved_at = time.monotonic()
     report.phase("training", f"from step {first} on, {n_steps} in all" if first else f"{n_steps} steps")
-    stop.heed(f"Stopped at step {first} of {n_steps}; everything so far is kept. {going_on(bench.run)}", trained=first > 0)
+    stop.heed(f"Stopped at step {first} of {n_steps}; everything so far is kept", trained=first > 0)
     if stop.keep:
         return first
     for step in range(first, n_steps):
@@ -135,7 +135,7 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
             write_checkpoint(bench.run.checkpoints, snapshot(bench, done, train_s))
             saved_at = time.monotonic()
         if interrupt:
-            stop.heed(f"Stopped after step {done} of {n_steps}; everything so far is kept. {going_on(bench.run)}", trained=True)
+            stop.heed(f"Stopped after step {done} of {n_steps}; everything so far is kept", trained=True)
         if keep:
             return done
     return n_steps
@@ -187,7 +187,7 @@ def measure_heldout(
     def batches() -> Iterator[torch.Tensor]:
         for done, batch in enumerate(micro_batches(bench.corpus.heldout[:n_chunks], size, bench.loaded.device)):
             if stop:
-                stop.heed(f"Stopped while measuring; everything so far is kept. {going_on(bench.run)}", trained=trained)
+                stop.heed("Stopped while measuring; everything so far is kept", trained=trained)
             if report and done:
                 left_s = (time.monotonic() - started) / done * (n_batches - done)
                 report.progress(done / n_batches, left_s if trained else None)  # before training nobody knows how long that will take
@@ -198,17 +198,23 @@ def measure_heldout(
     return measurement
 
 
-def going_on(run: Run) -> str:
-    """How to take the run up again."""
-    return f"Go on with: python -m lorasae adapt --resume {run.folder}"
-
-
 def _values(measurement: Measurement) -> dict[str, float | None]:
     return {key: plain(value) for key, (value, _) in measurement.metrics().items()}
 
 
-if __name__ == "__main__":
+def main(folder: str) -> int:
+    """Do the run in a process of its own; what is to be said is in its log by now, and goes to stderr where that is not the log."""
+    run = Run(Path(folder))
     try:
-        adapt(Run(Path(sys.argv[1])))
+        adapt(run)
     except (LabError, Stopped) as ending:
-        sys.exit(str(ending))
+        if not run.log.exists() or not os.path.samestat(os.fstat(sys.stderr.fileno()), run.log.stat()):
+            print(ending, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1])
+    sys.stderr.flush()
+    os._exit(code)  # everything is on the disk; taking torch apart would take seconds that a restart does not have

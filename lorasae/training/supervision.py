@@ -36,7 +36,11 @@ class Nobody:
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has saved itself."""
+    """The run was asked to stop and has saved itself. As a sentence it says how to go on from a terminal; `told` does without."""
+
+    def __init__(self, run: Run, told: str) -> None:
+        self.told = told
+        super().__init__(f"{told}. Go on with: python -m lorasae adapt --resume {run.folder}")
 
 
 class Report:
@@ -107,7 +111,7 @@ def ending_told(run: Run, report: Report) -> Iterator[None]:
         report.ended(report.outcome, kept if report.outcome == "stopped" else "")
         run.forget_wish()
     except Stopped as stopped:
-        report.ended("interrupted", str(stopped))
+        report.ended("interrupted", stopped.told)
         raise
     except (OSError, SafetensorError) as error:
         if not _is_disk_full(error):
@@ -155,9 +159,9 @@ class StopRequest:
         """
         if not self.signalled and (wish := self.run.stop_wish) and (wish == "pause" or not trained):
             self.run.forget_wish()  # fulfilled here
-            raise Stopped(message)
+            raise Stopped(self.run, message)
         if self.signalled:
-            raise Stopped(message)
+            raise Stopped(self.run, message)
 
 
 @contextmanager
