@@ -573,14 +573,17 @@ def test_a_lost_index_is_built_again_from_the_folders(bench):
 def test_a_damaged_run_folder_does_not_keep_the_lab_from_starting(bench):
     run = bench.submit()
     (run.folder / "about.json").write_text("{")
-    other = bench.submit()
+    nameless, other = bench.submit(), bench.submit()
+    (nameless.folder / "about.json").write_text("{}")
     (other.folder / "config.json").write_text("\x00")
     again = bench.killed()
     again.look()
     index = bench.home / "index.sqlite3"
     again.jobs.index.close()
     index.unlink()
-    Bench(bench.home).look()
+    last = Bench(bench.home)
+    last.look()
+    assert last.jobs.index.known() == {other.run_id}  # its settings are lost, but not whose it is
 
 
 def test_what_a_crash_left_of_creating_and_deleting_is_cleared_away(bench):

@@ -70,10 +70,11 @@ class Jobs:
         Raises:
             LabError: If the run cannot be taken on; nothing is left of it.
         """
+        if (row := self.index.submitted(owner, submission)) is None:
+            check_admissible(config, owner, self.store.home)  # outside the lock: the registry of SAEs takes a second to read
         with self._lock:
-            if (row := self.index.submitted(owner, submission)) is not None:
+            if (row := row or self.index.submitted(owner, submission)) is not None:
                 return self.store.open_id(row.run_id)
-            check_admissible(config, owner, self.store.home)
             self._check_share(owner)
             run = self.store.create(config, owner, name or config.name, pins, submission=submission, owed=True)
             try:

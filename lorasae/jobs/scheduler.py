@@ -20,12 +20,13 @@ from lorasae.jobs.signs_of_life import patience, sign_of_life
 from lorasae.jobs.workers import FoundWorker, Worker
 from lorasae.store.claims import Claim
 from lorasae.store.run_index import Row, RunIndex
-from lorasae.store.run_records import Status
+from lorasae.store.run_records import About, Status
 from lorasae.store.runs import Run, RunStore
 
 TRIES = 3
 RESTARTED = "The lab was restarted; the run goes on"
 _TICK_S = 0.25
+_SETTLED_NS = 1_000_000_000  # file systems count time in coarse steps: two changes within one may look like one
 _AFTER_PROBLEM_S = 2.0
 _LEAVE_S = 10.0  # between asking a hanging process to end and ending it
 _CLOSE_S = 8.0  # a Space gives ten seconds
@@ -114,12 +115,12 @@ class Scheduler:
             changed = self.store.root.stat().st_mtime_ns if self.store.root.is_dir() else 0
             if changed == self._folders_seen:
                 return
-            known = self.index.known()
-            new = [run for run in self.store.all() if run.run_id not in known]
+            new = [Run(self.store.root / run_id) for run_id in self.store.ids() if run_id not in self.index.known()]
             for run in sorted(new, key=lambda run: (run.owed_since or "", run.run_id)):
-                with suppress(LabError):  # of a damaged or newer run: it is not listed, and left alone
-                    self.index.add(run.run_id, run.about, "queued" if run.owed_since else "", self.index.next_place())
-            self._folders_seen = changed
+                if (about := _about(run)) is not None:
+                    self.index.add(run.run_id, about, "queued" if run.owed_since else "", self.index.next_place())
+            if time.time_ns() - changed > _SETTLED_NS:
+                self._folders_seen = changed
 
     def take_up(self) -> None:
         """What an earlier app left: its processes adopted, its unfinished runs queued, its forgotten ones forgotten."""
@@ -132,14 +133,13 @@ class Scheduler:
                 continue
             row, run = self.index.row(run_id), runs[run_id]
             assert row is not None
-            with suppress(LabError):
-                self._compare(row, run)
+            self._compare(row, run)
             self._take_up_job(row, run)
 
     def _compare(self, row: Row, run: Run) -> None:
         """The folder's word about a run goes before the index's."""
-        about = run.about
-        if (about.owner, about.name, about.shared, about.hidden) != (row.owner, row.name, row.shared, row.hidden):
+        about = _about(run)
+        if about and (about.owner, about.name, about.shared, about.hidden) != (row.owner, row.name, row.shared, row.hidden):
             self.index.describe(row.run_id, about)
 
     def _take_up_job(self, row: Row, run: Run) -> None:
@@ -302,6 +302,14 @@ class Scheduler:
         if run.is_claimed:
             raise LabError("The run was to be ended", f"Its process {worker.pid} does not end", "End that process by hand, then try again")
         self._at_work.pop(run.run_id, None)
+
+
+def _about(run: Run) -> About | None:
+    """What is said about a run; None of a damaged or newer one, which is not listed, and left alone."""
+    try:
+        return run.about
+    except LabError:
+        return None
 
 
 def _beginning(before: Status) -> Status:

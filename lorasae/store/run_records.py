@@ -71,9 +71,16 @@ def status_from(content: Mapping[str, Any]) -> Status:
 
 
 def about_from(content: Mapping[str, Any]) -> About:
-    """The record that was written; fields of a later version are passed over."""
+    """The record that was written; fields of a later version are passed over.
+
+    Raises:
+        LabError: If it does not say whose run it is.
+    """
     known = {each.name for each in fields(About)}
-    return About(**{key: value for key, value in content.items() if key in known})
+    try:
+        return About(**{key: value for key, value in content.items() if key in known})
+    except TypeError:
+        raise LabError("A run was asked for", "Its about.json is damaged", "Delete about.json: the run is then the local owner's") from None
 
 
 def pins_from(content: Any) -> Pins:

@@ -22,7 +22,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -316,10 +316,13 @@ class RunStore:
             raise LabError("A run was asked for", "There is no run of that id", "Choose one from the list of runs")
         return Run(folder)
 
+    def ids(self) -> list[str]:
+        """The names of all run folders, oldest first, without a look into them."""
+        return sorted(entry.name for entry in os.scandir(self.root) if _RUN_ID.fullmatch(entry.name)) if self.root.is_dir() else []
+
     def all(self) -> list[Run]:
         """Every run in the home, oldest first; the example is not among them."""
-        names = sorted(entry.name for entry in os.scandir(self.root) if _RUN_ID.fullmatch(entry.name)) if self.root.is_dir() else []
-        return [Run(self.root / name) for name in names if (self.root / name / "config.json").is_file()]
+        return [Run(self.root / run_id) for run_id in self.ids() if (self.root / run_id / "config.json").is_file()]
 
     @property
     def example(self) -> Run | None:
@@ -327,10 +330,19 @@ class RunStore:
         return Run(EXAMPLE_FOLDER) if (EXAMPLE_FOLDER / "config.json").is_file() else None
 
     def remove(self, run: Run) -> None:
-        """Delete a run's folder. It is renamed first, so that no half of a run is ever found."""
+        """Delete a run's folder. It is renamed first, so that no half of a run is ever found.
+
+        Raises:
+            LabError: If the folder cannot be moved.
+        """
         doomed = self.root / f".gone-{run.folder.name}"
-        with suppress(FileNotFoundError):
+        try:
             run.folder.rename(doomed)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            found = f"Its folder cannot be moved: {error.strerror}"
+            raise LabError(f"The run {run.run_id} was to be deleted", found, f"Delete {run.folder} by hand") from None
         shutil.rmtree(doomed, ignore_errors=True)
 
     def sweep(self) -> None:

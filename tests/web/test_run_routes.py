@@ -221,7 +221,7 @@ def test_no_body_makes_the_lab_fail(local: World, what: str, body: Any) -> None:
 
 def test_a_failure_of_ours_is_told_without_detail(local: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
-        raise RuntimeError("hf_secretsecretsecret in /root/.cache")
+        raise RuntimeError("hf_secretsecretsecret in /home/someone/.cache")
 
     monkeypatch.setattr(run_routes, "summary", fails)
     answer = local.client().get(f"/lab/runs/{local.run().run_id}")
