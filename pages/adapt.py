@@ -83,7 +83,9 @@ def build(lab: Lab) -> None:
         visitor = owner(lab, request)
         form, notice = _form_of_address(lab, dict(request.query_params), visitor)
         if form == first.form:  # a page just opened: nothing to tell it, and nothing to take from a quick hand
-            return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
+            yaml, command = views.texts(first)
+            notes = {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
+            return notes | {layout.yaml: yaml, layout.command: command} | _parts(layout, form)  # a column is not born hidden
         return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
 
     def models_listed(model: str) -> Any:
@@ -170,7 +172,12 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
         told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
         told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])
         told[layout.boxes["saes"]] = gr.update(choices=[(views.chosen_label(text), text) for text in form["saes"]], value=form["saes"])
-    return told | {
+    return told | _parts(layout, form)
+
+
+def _parts(layout: Layout, form: Form) -> dict[Any, Any]:
+    """The parts of the form that are there only for some answers."""
+    return {
         layout.several_part: gr.update(visible=bool(form["several"]) or "hidden"),
         layout.file_part: gr.update(visible=form["source"] == "file" or "hidden"),
     }

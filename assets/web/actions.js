@@ -1,7 +1,7 @@
 // What an owner does with a run: stop, resume, rename, share, delete. The lab checks each again; a hidden button protects nothing.
 import { ask, h, problem, runAddress } from "/lab/assets/dom.js";
 import { choose } from "/lab/assets/dialog.js";
-import { called } from "/lab/assets/progress.js";
+import { called, isBusy } from "/lab/assets/progress.js";
 
 export const act = (run, what, body = {}) => ask(runAddress(run.run_id, `/${what}`), { method: "POST", body });
 
@@ -11,7 +11,7 @@ export function askToStop(run, changed) {
     text: waits ? "Take it out of the queue" : "Stop and keep",
     explains: waits
       ? "It stays on your list and can be resumed."
-      : "It finishes this step, measures all conditions and saves the adapter, as a finished run does.",
+      : "It finishes this step, measures all conditions and saves the adapter, as a finished run does. Measuring takes about as long as the final measurement: up to a minute, more on a busy machine.",
     tone: "primary",
     busy: "Stopping…",
     act: async () => changed(await act(run, "stop")),
@@ -26,11 +26,25 @@ export function askToStop(run, changed) {
       location.assign("/runs");
     },
   };
+  const place = h("p", { hidden: waits, role: "status" }, "Asking how far it is…");
+  if (!waits) tellStep(run, place);
   choose({
     title: waits ? "Leave the queue?" : "Stop this run?",
-    words: waits ? null : `It is at step ${run.step.toLocaleString("en")} of ${run.n_steps.toLocaleString("en")}.`,
+    content: place,
     choices: [{ text: waits ? "Keep waiting" : "Continue", explains: "Nothing changes." }, keep, discard],
   });
+}
+
+// How far it is when the question is asked, not when the page last drew its buttons.
+async function tellStep(run, place) {
+  try {
+    const { state, step, n_steps } = await ask(runAddress(run.run_id));
+    place.textContent = isBusy(state)
+      ? `It is at step ${step.toLocaleString("en")} of ${n_steps.toLocaleString("en")}.`
+      : "It has ended in the meantime.";
+  } catch {
+    place.textContent = "The lab does not answer just now, so how far it is cannot be told.";
+  }
 }
 
 export function askToDelete(run, done) {

@@ -32,6 +32,10 @@ export function chart(spec, on) {
   const plot = h("div.chart-plot", {
     role: "slider",
     tabindex: 0,
+    "aria-valuemin": 0,
+    "aria-valuemax": 0,
+    "aria-valuenow": 0,
+    "aria-valuetext": "nothing measured yet",
     "aria-label": `${spec.title}: move along the curve with the arrow keys`,
   });
   const cursor = h("div.chart-cursor", { hidden: true });
@@ -89,21 +93,26 @@ export function chart(spec, on) {
     showValues();
   }
 
-  function valueAt({ points: [xs, ys] }) {
+  // At rest the number of a curve is its final one, where it has one beside the curve.
+  function valueAt({ points: [xs, ys], resting = null }) {
+    if (at === null && resting !== null) return resting;
     const index = at === null ? xs.length - 1 : nearest(xs, at);
     return index < 0 ? null : ys[index];
   }
 
+  const listed = () => curves.filter(({ unlisted }) => !unlisted);
+
   function showValues() {
     legend.replaceChildren(
-      ...curves.map((curve) =>
-        h("li", {}, swatch(curve), h("span", {}, curve.label), h("b.lab-number", {}, show(valueAt(curve), spec.unit))),
+      ...listed().map((curve) =>
+        h("li", {}, swatch(curve), h("span", {}, curve.label), h("b.lab-number", {}, show(valueAt(curve), spec.unit).replace(/^-/, "−"))),
       ),
     );
     plot.setAttribute("aria-valuemin", view?.full[0] ?? 0);
-    plot.setAttribute("aria-valuemax", view?.full[1] ?? 0);
-    plot.setAttribute("aria-valuenow", Math.round(at ?? view?.full[1] ?? 0));
-    const read = curves.map((curve) => `${curve.label} ${show(valueAt(curve), spec.unit)}`).join(", ");
+    const [last, here] = [view?.full[1] ?? 0, Math.round(at ?? view?.full[1] ?? 0)];
+    plot.setAttribute("aria-valuemax", last);
+    plot.setAttribute("aria-valuenow", Number.isFinite(here) ? here : 0);
+    const read = listed().map((curve) => `${curve.label} ${show(valueAt(curve), spec.unit)}`).join(", ");
     plot.setAttribute(
       "aria-valuetext",
       curves.length ? `${at === null ? "latest" : `${view.axis} ${Math.round(at)}`}: ${read}` : "nothing measured yet",
@@ -176,11 +185,11 @@ const swatch = ({ colour: name, dash, marks }) =>
 
 function tracesOf(curves) {
   const quiet = { type: "scatter", hoverinfo: "skip", showlegend: false };
-  return curves.flatMap(({ label, colour: name, dash, marks, points: [x, y], raw }) => [
+  return curves.flatMap(({ label, colour: name, dash, marks, unlisted, points: [x, y], raw }) => [
     ...(raw ? [{ ...quiet, x, y: raw, mode: "lines", line: { color: colour(name), width: 1 }, opacity: 0.28 }] : []),
     {
       ...quiet,
-      showlegend: true,
+      showlegend: !unlisted,
       name: label,
       x,
       y,
@@ -200,6 +209,8 @@ function tracesOf(curves) {
 function layoutOf(spec, curves, view) {
   const [ink, line, surface] = ["muted", "line", "surface"].map(colour);
   const range = view.range ?? view.full;
+  const seen = heights(spec, curves, range, view.log);
+  const bare = seen ? {} : { showticklabels: false, ticks: "", showgrid: false }; // no ticks of a scale that nothing is measured on
   const plain = { gridcolor: line, linecolor: line, zeroline: false, tickfont: { size: 11 }, automargin: false };
   return {
     paper_bgcolor: surface,
@@ -210,14 +221,15 @@ function layoutOf(spec, curves, view) {
     hovermode: false,
     showlegend: false,
     uirevision: "kept",
-    xaxis: { ...plain, range: [...range], showgrid: false, nticks: 6, title: { text: view.axis, standoff: 6, font: { size: 11 } } },
+    xaxis: { ...plain, range: [...range], showgrid: false, nticks: 6, title: { text: view.axis, standoff: 6, font: { size: 11 } }, ...bare },
     yaxis: {
       ...plain,
       type: view.log ? "log" : "linear",
-      range: heights(spec, curves, range, view.log),
+      range: seen ?? (view.log ? [-2, 0] : [0, 1]),
       fixedrange: true,
       nticks: 5,
       tickformat: { fraction: ".0%", bytes: ".3s", "tokens/s": ",.0f", "nats/token": "~g", "1/step": "~e" }[spec.unit],
+      ...bare,
     },
   };
 }
@@ -237,7 +249,7 @@ function heights(spec, curves, [from, to], log) {
       }
     }
   }
-  if (!Number.isFinite(low)) return log ? [-2, 0] : [0, 1];
+  if (!Number.isFinite(low)) return null;
   if (log) return [Math.log10(low) - 0.08, Math.log10(high) + 0.08];
   if (spec.fromZero) low = Math.min(0, low);
   if (spec.toOne) high = Math.max(1, high);

@@ -1,16 +1,17 @@
 // Several runs beside each other: their curves in one picture, the settings that differ, and their results with the differences to the
 // first.
-import { ask, h, metrics, problem, runAddress, show } from "/lab/assets/dom.js";
+import { ask, h, metrics, problem, runAddress } from "/lab/assets/dom.js";
 import { charts } from "/lab/assets/charts.js";
 import { called, isBusy, stateChip } from "/lab/assets/progress.js";
 import { Series, xAxis } from "/lab/assets/series.js";
-import { flat, same, told } from "/lab/assets/settings.js";
+import { flat, same, spelledOut, told } from "/lab/assets/settings.js";
 import { style } from "/lab/assets/style.js";
-import { CAVEATS, deeper } from "/lab/assets/words.js";
+import { CAVEATS, LEARNED, deeper, hasLearned, told as shown } from "/lab/assets/words.js";
 
 const LOOK_AGAIN_MS = 3000;
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const N_COLOURS = 6;
+const PARTS = "Lines: on an eighth of the text. Diamonds, and the numbers above of runs that have one: on all of the text.";
 const SPECS = [
   {
     key: "gap_closed",
@@ -20,7 +21,7 @@ const SPECS = [
     metric: "gap_closed",
     marks: true,
     caveat: CAVEATS.gap,
-    sentence: "The share of the damage repaired at each evaluation. Higher is better.",
+    sentence: "The share of the damage repaired at each evaluation. Higher is better, up to 100 %. " + PARTS,
   },
   {
     key: "kl_adapted_sae",
@@ -30,7 +31,7 @@ const SPECS = [
     metric: "kl_adapted_sae",
     marks: true,
     caveat: CAVEATS.kl,
-    sentence: "How far predictions are from the original's on held-out text. Lower is better.",
+    sentence: "How far predictions are from the original's on held-out text. Lower is better. " + PARTS,
   },
   {
     key: "kl_train",
@@ -52,6 +53,8 @@ const RESULTS = [
   "loss_recovered_adapted_sae",
   "ce_change_adapted",
 ];
+
+const LEARNABLE = ["gap_closed", "ce_gap_after", "loss_recovered_adapted_sae"]; // no best one among them where a run learned its text
 
 export async function compare(element, runIds) {
   await style("compare");
@@ -92,7 +95,7 @@ export async function compare(element, runIds) {
       "section.run-section",
       { "aria-label": "Results" },
       h("h2", {}, "Results"),
-      h("p.lab-note", {}, `Differences are to the first run, “${found[0].label}”. Each run was measured on its own held-out text.`),
+      h("p.lab-note", {}, `Differences are to the first run, “${found[0].label}”. Each run was measured on its own held-out text, all of it.`),
       results,
     ),
     h("section.run-section", { "aria-label": "Settings" }, h("h2", {}, "Settings"), settings(found)),
@@ -147,14 +150,14 @@ function overlaid(runs) {
         runs
           .map((run) => ({ run, points: run.series.of(metric) }))
           .filter(({ points: [steps] }) => steps.length)
-          .map(({ run, points: [steps, values] }) => ({
-            label: run.label,
-            colour: run.colour,
-            dash: run.dash,
-            marks,
-            smooth,
-            points: [steps.map(axisOf(run, kind).of), values],
-          })),
+          .flatMap(({ run, points: [steps, values] }) => {
+            const of = axisOf(run, kind).of;
+            const { label, colour, dash } = run;
+            const resting = marks ? (run.results?.[metric]?.value ?? null) : null;
+            const line = { label, colour, dash, marks, smooth, resting, points: [steps.map(of), values] };
+            const final = { label: `${label}, all of the text`, colour, marks: "diamond", unlisted: true };
+            return resting === null ? [line] : [line, { ...final, points: [[of(run.series.lastStep)], [resting]] }];
+          }),
     },
   );
 }
@@ -182,7 +185,8 @@ function resultsTable(runs, table) {
     const { label, unit, better } = table[key];
     const values = runs.map((run) => run.results?.[key]?.value ?? null);
     const known = values.filter((value) => value !== null);
-    const best = known.length < 2 || better === "neither" ? null : better === "higher" ? Math.max(...known) : Math.min(...known);
+    const learned = LEARNABLE.includes(key) && runs.some((run) => hasLearned(run.results?.gap_closed?.value));
+    const best = learned || known.length < 2 || better === "neither" ? null : better === "higher" ? Math.max(...known) : Math.min(...known);
     const cells = values.map((value, i) =>
       resultCell(
         value,
@@ -197,24 +201,26 @@ function resultsTable(runs, table) {
     );
     return h("tr", {}, h("th", { scope: "row" }, label, h("span.lab-note", {}, ` ${unit === "fraction" ? "" : unit}`)), ...cells);
   };
-  return scrolled("The results as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...RESULTS.map(row))));
+  const rows = scrolled("The results as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...RESULTS.map(row))));
+  const above = runs.filter((run) => hasLearned(run.results?.gap_closed?.value)).map(({ label }) => `“${label}”`);
+  return h("div", {}, above.length ? h("p.lab-note", {}, `Above 100 %: ${above.join(", ")}. ${LEARNED}`) : null, rows);
 }
 
 function resultCell(value, first, unit, isBest) {
   if (value === null) return h("td", {}, h("span.lab-note", {}, "not finished"));
   const change = first === null ? null : value - first;
-  const points = unit === "fraction" ? `${(100 * Math.abs(change)).toFixed(1)} points` : show(Math.abs(change), unit);
+  const points = unit === "fraction" ? `${(100 * Math.abs(change)).toFixed(1)} points` : shown(Math.abs(change), unit);
   return h(
     "td",
     {},
-    isBest ? h("strong", {}, show(value, unit)) : show(value, unit),
+    isBest ? h("strong", {}, shown(value, unit)) : shown(value, unit),
     isBest ? h("span.compare-best", {}, "best") : null,
     change ? h("div.lab-note", {}, `${change > 0 ? "+" : "−"}${points}`) : null,
   );
 }
 
 function settings(runs) {
-  const all = runs.map(({ config }) => flat(config));
+  const all = runs.map(({ config, saes }) => flat(spelledOut(config, saes)));
   const names = [...new Set(all.flatMap(Object.keys))].filter((name) => name !== "name");
   const differing = names.filter((name) => all.some((each) => !same(each[name], all[0][name])));
   const box = h("div");

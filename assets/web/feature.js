@@ -71,14 +71,14 @@ export function featureView(on) {
   };
 }
 
-function numbers({ density, correlation, status, label, fired }) {
+function numbers({ density, correlation, status, label, fired, neighbours: near }) {
   return h(
     "dl.feature-numbers",
     {},
-    fact("Fate", status ? h("span.features-fate", { "data-fate": status }, status) : "–", status ? `${FATES[status]}.` : "It fires too seldom on held-out text to say."),
+    fact("Fate", status ? h("span.features-fate", { "data-fate": status }, status) : "–", status ? `${FATES[status]}. On this text it may differ.` : "It fires too seldom on held-out text to say."),
     fact("Density", `${rare(density.before)} → ${rare(density.after)}`, `share of the ${count(fired.of)} held-out tokens on which it fires: ${count(fired.before)} before, ${count(fired.after)} after.`),
     fact("Correlation", value(correlation), correlation === null ? "it is silent in one of the models." : "of its activations in both models, token by token: 1 means that it says the same."),
-    label ? fact("Label", label.name, labelWords(label)) : null,
+    label ? fact("Label", label.name, labelWords(label)) : near.some((one) => one.label) ? fact("Label", "–", "no known label fits it.") : null,
   );
 }
 

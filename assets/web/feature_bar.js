@@ -1,6 +1,6 @@
 // The chosen feature above the panes: who it is, what became of it, and where to go on with it; without one, what the tint shows instead.
 import { h } from "/lab/assets/dom.js";
-import { FATES, signed, value } from "/lab/assets/inspect_words.js";
+import { FATES, labelTitle, signed, value } from "/lab/assets/inspect_words.js";
 import { quoted } from "/lab/assets/token_text.js";
 
 // on: {step(by), clear()}; extras: elements at the end (pin)
@@ -20,7 +20,8 @@ export function featureBar(on) {
   }
 
   // feature as the lab gives it, or null; pin: element
-  function show(feature, tokens, pin) {
+  // labelled: whether other features here have a label
+  function show(feature, tokens, pin, labelled = false) {
     if (!feature) {
       words.replaceChildren(h("h2", {}, "Where it hurts, where it heals"), h("p.lab-note", {}, "The tint shows KL. Choose a feature and it shows that feature's activation."));
       tools.replaceChildren();
@@ -34,10 +35,10 @@ export function featureBar(on) {
         "h2",
         {},
         `Feature ${feature.feature} `,
-        label ? h("span.lab-chip", { title: `Of the things the pocket world is made of, this fits best: F1 ${value(label.f1)}` }, `${label.name} `, h("span.lab-number", {}, value(label.f1))) : null,
+        label ? h("span.lab-chip", { title: labelTitle(label) }, `${label.name} `, h("span.lab-number", {}, `F1 ${value(label.f1)}`)) : null,
         status ? h("span.features-fate", { "data-fate": status, title: FATES[status] }, status) : null,
       ),
-      h("p.lab-note.lab-number", {}, silent ? "Silent on this text." : `Strongest at ${quoted(tokens[peak].text)}: ${value(before[peak])} → ${value(after[peak])} (${signed(after[peak] - before[peak])}).`),
+      h("p.lab-note.lab-number", {}, silent ? "Silent on this text." : `Strongest at ${quoted(tokens[peak].text)}: ${value(before[peak])} → ${value(after[peak])} (${signed(after[peak] - before[peak])}).`, status ? ` “${status}” is said over the held-out text; this text may differ.` : "", labelled && status && !label ? " No known label fits it." : ""),
     );
     tools.replaceChildren(pin, h("button.lab-button.quiet", { type: "button", title: "Tint by KL instead", onclick: on.clear }, "Show KL"));
   }

@@ -1,8 +1,9 @@
 // The list of features at the left: what fires on this text, sorted, searched and filtered in the browser, so that moving through it is instant.
 import { h } from "/lab/assets/dom.js";
-import { FATES, rare, signed, value } from "/lab/assets/inspect_words.js";
+import { FATES, labelTitle, rare, signed, value } from "/lab/assets/inspect_words.js";
 import { tokenText } from "/lab/assets/token_text.js";
 
+const LISTED = 60; // the lab names no more features of a text
 const DENSITIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const SORTS = { change: "Changed most on this text", strongest: "Strongest on this text", token: "Strongest at the chosen token", label: "By label", number: "By number" };
 
@@ -14,6 +15,7 @@ export function features(on) {
   const tally = h("p.lab-note", { role: "status" });
   const notice = h("div.features-notice");
   const pass = h("div.features-pass");
+  const columns = h("p.lab-note.features-columns");
   const list = h("div.features-list", { role: "listbox", "aria-label": "Features", tabindex: -1 });
   const element = h(
     "aside.features",
@@ -22,9 +24,10 @@ export function features(on) {
     notice,
     tally,
     pass,
+    columns,
     list,
   );
-  let [rows, sae, tokens, token, chosen, lastSort, shown] = [[], {}, [], null, null, "change", []];
+  let [rows, sae, tokens, token, chosen, lastSort, shown, news] = [[], {}, [], null, null, "change", [], false];
 
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
@@ -38,7 +41,10 @@ export function features(on) {
     lastSort = sort.value === "token" ? lastSort : sort.value;
     draw();
   });
-  dense.addEventListener("change", draw);
+  dense.addEventListener("change", () => {
+    news = false;
+    draw();
+  });
   list.addEventListener("click", (event) => {
     const row = event.target.closest("[data-feature]");
     if (row) on.choose(Number(row.dataset.feature));
@@ -110,7 +116,18 @@ export function features(on) {
     const reach = shown.some(({ feature }) => feature === chosen) ? chosen : shown[0]?.feature;
     list.querySelector(`[data-feature="${reach}"]`)?.setAttribute("tabindex", 0);
     tally.replaceChildren(...tallied(opens));
+    const changes = sae.can_change ? (sort.value === "token" && token !== null ? ", then the change there" : "; Δ is the change summed over the text") : "";
+    columns.textContent = shown.length ? `${sort.value === "token" && token !== null ? "Activation at the token" : "Peak on this text"}, before → after${changes}.` : "";
   }
+
+  function showDense() {
+    dense.value = "all";
+    news = false;
+    draw();
+    dense.focus();
+  }
+
+  const allOf = () => (rows.length < LISTED ? `${rows.length} that fire on this text.` : sae.can_change ? `The ${rows.length} that changed most or fire strongest on this text.` : `The ${rows.length} that fire strongest on this text.`);
 
   function tallied(opens) {
     if (!rows.length) return ["No feature fires on this text."];
@@ -120,9 +137,14 @@ export function features(on) {
       const n = shown.filter((row) => Math.max(...at(row)) > 0).length;
       return [n === 1 ? "1 fires at " : `${n} fire at `, where[1], "."];
     }
-    if (shown.length) return [search.value ? `${shown.length} of ${rows.length} match.` : hidden ? `${shown.length} listed, ${hidden} dense ones hidden.` : `${shown.length} that fire on this text.`];
-    return [opens !== null ? "Not among those listed. It can be opened all the same." : search.value ? "No listed feature matches." : "All are hidden by the filters above."];
+    if (shown.length) return [search.value ? `${shown.length} of ${rows.length} match.` : hidden ? [`${shown.length} listed. `, ...hiding(hidden)] : allOf()].flat();
+    return [opens !== null ? "Not among those listed. It can be opened all the same." : search.value ? "No listed feature matches." : hidden && !where.length ? hiding(hidden) : "All are hidden by the filters above."].flat();
   }
+
+  const hiding = (n) => [`${n} dense ${n === 1 ? "one is" : "ones are"} ${news ? "now " : ""}hidden · `, h("button.features-show", { type: "button", onclick: showDense }, "show")];
+
+  // Where one feature has a label, a missing one says something.
+  const labelled = () => rows.some(({ label }) => label);
 
   function rowOf(row, top) {
     const { feature, label, status, density } = row;
@@ -134,7 +156,7 @@ export function features(on) {
       "div.features-row",
       { role: "option", tabindex: -1, "data-feature": feature, "aria-selected": String(feature === chosen), "aria-label": words },
       h("span.features-number.lab-number", {}, `#${feature}`),
-      label ? h("span.features-label", { title: `The pocket world's “${label.name}” fits best: F1 ${value(label.f1)}` }, label.name, h("i.lab-number", {}, value(label.f1))) : h("span.features-label.none", {}, density === null || density === undefined ? "" : `fires on ${rare(density)}`),
+      label ? h("span.features-label", { title: labelTitle(label) }, label.name, h("i.lab-number", {}, `F1 ${value(label.f1)}`)) : h("span.features-label.none", {}, density === null || density === undefined ? "" : labelled() ? h("span", { title: `No known label fits it. It fires on ${rare(density)} of held-out tokens.` }, "no label fits, ", rare(density)) : `fires on ${rare(density)}`),
       status ? h("span.features-fate", { "data-fate": status, title: FATES[status] }, status) : h("span"),
       h("span.features-bars", { "aria-hidden": "true", style: `--before: ${before / top}; --after: ${after / top}` }, h("i"), h("i")),
       h("span.features-values.lab-number", {}, value(before, 1), " → ", value(after, 1)),
@@ -146,7 +168,7 @@ export function features(on) {
     element,
     // comparison as the lab gives it; notes: elements that say what holds for all these features
     show(comparison, notes) {
-      [rows, sae, tokens, token] = [comparison.features, comparison.sae, comparison.tokens, null];
+      [rows, sae, tokens, token, chosen, news] = [comparison.features, comparison.sae, comparison.tokens, null, null, false];
       notice.replaceChildren(...notes);
       dense.replaceChildren(); // another SAE has another default
       offerDensities();
@@ -157,8 +179,10 @@ export function features(on) {
     },
     // The same features, of which more is known now.
     learn(comparison) {
+      const unknown = dense.hidden;
       rows = [...rows.filter(({ opened }) => opened), ...comparison.features];
       offerDensities();
+      news = unknown && !dense.hidden;
       draw();
     },
     // The pass over held-out text, which brings labels and fates: how far it is, null when it is through.
@@ -169,6 +193,7 @@ export function features(on) {
     },
     choose(feature) {
       chosen = feature;
+      if (!search.value && !shown.some((row) => row.feature === feature) && rows.some((row) => row.feature === feature)) draw(); // no filter hides what is chosen
       for (const row of list.querySelectorAll("[data-feature]")) {
         const own = Number(row.dataset.feature) === feature;
         row.setAttribute("aria-selected", String(own));

@@ -1,18 +1,21 @@
 // The four conditions as a picture: the floor is the original model, the ceiling the same model with its SAE, and the marker where we are
 // now.
-import { h, show, svg } from "/lab/assets/dom.js";
+import { h, svg } from "/lab/assets/dom.js";
 import { style } from "/lab/assets/style.js";
+import { told } from "/lab/assets/words.js";
 
-const [TOP, BOTTOM, BEYOND] = [44, 208, 22]; // of the gap in the picture; how far outside of it a condition may be drawn
-const nats = (value) => show(value, "nats/token");
+const [TOP, BOTTOM] = [40, 206]; // the highest and the lowest place of a condition in the picture
+const [ABOVE, BELOW] = [14, 6]; // what a label takes up around its baseline
+const [LEFT, RIGHT] = [16, 164]; // where labels begin: on the bar, beside the marker
+const nats = (value) => told(value, "nats/token");
 
 // -> {element, update({ce_original, ce_original_sae, ce_adapted_sae, ce_adapted})}; a condition not measured yet is null.
 export function gapPicture() {
   style("gap");
   const label = (name, x, y) => svg(`text.gap-label.${name}`, { x, y });
-  const floor = label("original", 16, BOTTOM + 20);
-  const ceiling = label("sae", 16, TOP - 12);
-  const now = label("adapted", 164, 5);
+  const floor = label("original", LEFT, BOTTOM + 20);
+  const ceiling = label("sae", LEFT, TOP - 12);
+  const now = label("adapted", RIGHT, 5);
   const won = label("small", 80, 0);
   const left = label("small", 80, 0);
   const off = label("adapted", 80, -14);
@@ -20,11 +23,13 @@ export function gapPicture() {
   const leftBar = svg("rect.gap-left", { x: 20, width: 120 });
   const marker = svg("g.gap-marker", {}, svg("line", { x1: 14, x2: 152, y1: 0, y2: 0 }), svg("path", { d: "M152 0l9-6v12z" }), now);
   const beside = svg("g.gap-beside", {}, svg("circle", { r: 6 }), off);
+  const saeLine = svg("line.gap-line.sae", { x1: 0, x2: 440, y1: TOP, y2: TOP });
+  const originalLine = svg("line.gap-line.original", { x1: 0, x2: 440, y1: BOTTOM, y2: BOTTOM });
   const picture = svg(
     "svg",
     { viewBox: "0 0 440 240", role: "img" },
-    svg("line.gap-line.sae", { x1: 0, x2: 440, y1: TOP, y2: TOP }),
-    svg("line.gap-line.original", { x1: 0, x2: 440, y1: BOTTOM, y2: BOTTOM }),
+    saeLine,
+    originalLine,
     leftBar,
     wonBar,
     ceiling,
@@ -44,23 +49,64 @@ export function gapPicture() {
       write(ceiling, "", "the SAE's cost is measured first");
       return;
     }
-    const place = (value) =>
-      Math.min(BOTTOM + BEYOND, Math.max(TOP - BEYOND, BOTTOM - ((value - low) / (high - low || 1)) * (BOTTOM - TOP)));
+    const place = placing(low, high, [here, plain]);
+    const [top, bottom, y] = [place(high), place(low), place(here ?? high)];
+    for (const [line, at] of [
+      [saeLine, top],
+      [originalLine, bottom],
+    ]) {
+      line.setAttribute("y1", at);
+      line.setAttribute("y2", at);
+    }
     write(ceiling, nats(high), "original + SAE");
     write(floor, nats(low), "original");
-    const y = place(here ?? high);
+    // Labels stand where no line crosses them, and not on the bar where it reaches beyond the gap.
+    const lines = [top, bottom];
+    const [above, below] = [y < top - 1, y > bottom + 1];
+    const nowAt = free(y + 5, lines);
+    const ceilingAt = free(top - 8, above ? [...lines, nowAt] : [bottom, top, y]);
+    const floorAt = free(bottom + 20, below ? [...lines, nowAt] : [bottom, top, y]);
+    set(ceiling, { x: above ? RIGHT : LEFT, y: ceilingAt });
+    set(floor, { x: below ? RIGHT : LEFT, y: floorAt });
+    set(now, { y: nowAt - y });
     marker.style.transform = `translateY(${y}px)`;
     write(now, here === null ? "" : nats(here), here === null ? "training has not moved it yet" : "adapted + SAE");
-    bar(wonBar, TOP, y);
-    bar(leftBar, y, BOTTOM);
-    word(won, here === null || here > high ? "" : `won back ${(high - here).toFixed(3)}`, TOP, y);
-    word(left, here === null ? `gap ${(high - low).toFixed(3)}` : `left ${(here - low).toFixed(3)}`, y, BOTTOM);
+    bar(wonBar, top, Math.max(top, y));
+    bar(leftBar, Math.min(y, bottom), bottom);
+    word(won, here === null || here > high ? "" : below ? "the whole gap" : `won back ${(high - here).toFixed(3)}`, top, below ? bottom : y);
+    word(left, ...(below ? [`learned ${(low - here).toFixed(3)}`, bottom, y] : [gapLeft(low, high, here), y, bottom]));
     beside.style.display = plain === null ? "none" : "";
-    beside.style.transform = `translate(360px, ${plain === null ? 0 : place(plain)}px)`;
+    const dot = plain === null ? 0 : place(plain);
+    beside.style.transform = `translate(360px, ${dot}px)`;
+    const taken = [here === null ? [] : [nowAt], above ? [ceilingAt] : [], below ? [floorAt] : []].flat();
+    set(off, { y: free(dot - 14, [...lines, dot], taken) - dot });
     write(off, plain === null ? "" : nats(plain), "adapted, SAE off");
   }
 
   return { element, update };
+}
+
+const gapLeft = (low, high, here) => (here === null ? `gap ${(high - low).toFixed(3)}` : `left ${(here - low).toFixed(3)}`);
+
+// -> (value) => its height in the picture. What lies outside of the gap makes room for itself, up to the height of the gap on either side.
+function placing(low, high, others) {
+  const share = (value) => Math.min(2, Math.max(-1, (value - low) / (high - low || 1)));
+  const shares = [0, 1, ...others.filter((value) => value !== null).map(share)];
+  const [least, most] = [Math.min(...shares), Math.max(...shares)];
+  return (value) => BOTTOM - ((share(value) - least) / (most - least)) * (BOTTOM - TOP);
+}
+
+// The baseline nearest to the wanted one at which a label is crossed by no line and covers no other label.
+function free(wanted, lines, labels = []) {
+  const clear = (y) =>
+    lines.every((line) => line < y - ABOVE || line > y + BELOW) && labels.every((other) => Math.abs(other - y) >= ABOVE + BELOW);
+  for (let off = 0; off <= 80; off++)
+    for (const y of [wanted - off, wanted + off]) if (y >= ABOVE && y <= 236 && clear(y)) return y;
+  return wanted;
+}
+
+function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
 }
 
 function bar(rect, from, to) {

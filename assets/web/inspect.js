@@ -5,7 +5,7 @@ import { aboutDamage, damage, worstOf } from "/lab/assets/damage.js";
 import { featureView } from "/lab/assets/feature.js";
 import { features } from "/lab/assets/features.js";
 import { inputs } from "/lab/assets/inspect_inputs.js";
-import { cannotChange, remarks } from "/lab/assets/inspect_notices.js";
+import { cannotChange, inStream, remarks } from "/lab/assets/inspect_notices.js";
 import { placeOf } from "/lab/assets/inspect_words.js";
 import { pinButton } from "/lab/assets/pins.js";
 import { sentencesFor } from "/lab/assets/sentences.js";
@@ -15,6 +15,7 @@ import { tabs } from "/lab/assets/tabs.js";
 import { textView } from "/lab/assets/text_view.js";
 
 const STYLES = ["inspect", "heatmap", "tokencard", "features", "feature", "steer"];
+const PATIENCE_MS = 3000; // a first look that takes longer is loading the model
 const FINISHED = ["succeeded", "stopped"];
 const TABS = { tokens: "Text", feature: "Feature", steer: "Steer", replay: "Replay" };
 
@@ -35,6 +36,7 @@ function inspectPage() {
   const form = inputs({ run: changeRun, sae: (sae) => look({ sae }), look: (text) => look({ text }), link: write });
   const notices = h("div.inspect-notices", { "aria-live": "polite" });
   const summary = h("div.inspect-summary");
+  const stream = h("p.lab-note.inspect-stream");
   const told = h("div", { "aria-live": "polite" });
   const list = features({ choose: chooseFeature, open: openFeature });
   const text = textView({ token: chooseToken, step: (by) => chooseFeature(list.neighbour(by)), clear: () => chooseFeature(null), counted: summarise });
@@ -44,8 +46,9 @@ function inspectPage() {
   const replay = h("div.inspect-replay");
   const bar = tabs(TABS, chooseTab);
   let pin = null;
+  let due = { feature: null, token: null }; // asked for, not yet chosen: it keeps its place in the address
   const panel = h("div.inspect-panel", { role: "tabpanel", id: "inspect-panel", "aria-labelledby": bar.idOf(view.tab) });
-  const body = h("div.inspect-body", {}, list.element, h("div.inspect-main", {}, bar.element, told, panel));
+  const body = h("div.inspect-body", {}, list.element, h("div.inspect-main", {}, stream, bar.element, told, panel));
   const results = h("div.inspect-results", {}, skeleton());
   const element = h(
     "div.inspect",
@@ -101,12 +104,13 @@ function inspectPage() {
   async function look(change) {
     const mine = ++looked;
     const next = { sae: view.sae, text: view.text, tab: view.tab, feature: null, token: null, ...change };
-    form.write(next.text);
+    next.text = form.write(next.text);
     form.busy(true);
     notices.replaceChildren();
+    const patience = comparison ? null : setTimeout(() => mine === looked && notices.append(h("p.inspect-notice", {}, "The model is being loaded, a few seconds.")), PATIENCE_MS);
     results.setAttribute("aria-busy", "true");
     try {
-      const answer = await compared(next);
+      const answer = await compared(next).finally(() => clearTimeout(patience));
       if (mine !== looked) return;
       Object.assign(view, next, { sae: nameOf(answer.sae) });
       show(answer);
@@ -127,6 +131,7 @@ function inspectPage() {
     opened = new Map(); // what was opened by number was read on another text
     form.chooseSae(answer.sae);
     notices.replaceChildren(...remarks(answer));
+    stream.replaceChildren(...inStream(answer, saes));
     list.show(answer, cannotChange(answer, saes, look));
     text.show(answer);
     if (!body.isConnected) results.replaceChildren(summary, body);
@@ -134,6 +139,7 @@ function inspectPage() {
     const token = view.token !== null && view.token < answer.tokens.length ? view.token : worstOf(answer.tokens);
     const feature = view.feature;
     [view.token, view.feature] = [null, null];
+    due = { feature, token };
     chooseTab(view.tab);
     if (token !== null) chooseToken(token, "jump");
     if (feature !== null) openFeature(feature);
@@ -184,6 +190,7 @@ function inspectPage() {
 
   function chooseFeature(feature) {
     view.feature = feature;
+    due.feature = null;
     told.replaceChildren();
     list.choose(feature);
     pin.draw();
@@ -204,12 +211,14 @@ function inspectPage() {
       list.add(row);
       chooseFeature(feature);
     } catch (error) {
+      if (on === comparison) due.feature = null;
       told.replaceChildren(problem(error));
     }
   }
 
   function chooseToken(index, how) {
     view.token = index;
+    due.token = null;
     text.token(index);
     list.token(index, how === "pointer");
     details.token(index);
@@ -262,7 +271,7 @@ function inspectPage() {
 
   function write() {
     if (!comparison) return;
-    remember({ run: view.run, ...nameOf(view.sae), text: view.text, feature: view.feature, token: view.token, tab: view.tab === "tokens" ? null : view.tab });
+    remember({ run: view.run, ...nameOf(view.sae), text: view.text, feature: view.feature ?? due.feature, token: view.token ?? due.token, tab: view.tab === "tokens" ? null : view.tab });
     if (view.tab === "steer") steer.keep();
   }
 

@@ -1,15 +1,19 @@
 // What to look at: which run, through which SAE, which text. What is typed stays whatever the lab answers.
 import { h, show } from "/lab/assets/dom.js";
+import { count } from "/lab/assets/inspect_words.js";
 import { saePicker } from "/lab/assets/sae_picker.js";
 import { sentencesFor } from "/lab/assets/sentences.js";
+
+const LONGEST = 20000; // characters, as the lab takes them
 
 // on: {run(run_id), sae({release, sae_id}), look(text), link()}
 export function inputs(on) {
   const runs = h("select", { id: "inspect-run", onchange: () => on.run(runs.value) });
   const picker = saePicker({ choose: on.sae });
-  const text = h("textarea", { id: "inspect-text", rows: 2, maxlength: 20000, placeholder: "Type or paste any text", spellcheck: "false" });
+  const text = h("textarea", { id: "inspect-text", rows: 2, maxlength: LONGEST, placeholder: "Type or paste any text", spellcheck: "false" });
   const go = h("button.lab-button.primary.inspect-go", { type: "submit" }, "Look inside");
   const ready = h("div.inspect-ready");
+  const said = h("p.lab-note.inspect-said", { role: "status" });
   const copied = h("span.lab-note", { role: "status" });
   const copy = h("button.lab-button.quiet", { type: "button", onclick: copyLink, title: "A link that restores this view" }, "Copy link");
   const element = h(
@@ -17,15 +21,28 @@ export function inputs(on) {
     { "aria-label": "What to look at" },
     h("div.inspect-field.inspect-subject", {}, h("label.inspect-label", { for: "inspect-run" }, "Run"), runs),
     h("div.inspect-field.inspect-subject", {}, picker.element),
-    h("div.inspect-field.inspect-words", {}, h("label.inspect-label", { for: "inspect-text" }, "Text"), text, h("div.inspect-actions", {}, go, ready)),
+    h("div.inspect-field.inspect-words", {}, h("label.inspect-label", { for: "inspect-text" }, "Text"), text, h("div.inspect-actions", {}, go, ready), said),
   );
 
   const fit = () => {
     text.style.height = "auto";
     text.style.height = `${Math.min(150, text.scrollHeight + 2)}px`;
   };
-  const look = () => (text.value.length ? on.look(text.value) : text.focus());
-  text.addEventListener("input", fit);
+  function look() {
+    if (text.value.trim()) return on.look(text.value);
+    said.textContent = "Write a sentence first.";
+    text.focus();
+  }
+  const wasCut = () => (said.textContent = `The text was cut: only the first ${count(LONGEST)} characters are kept.`);
+  text.addEventListener("input", () => {
+    if (text.value.length < LONGEST) said.textContent = "";
+    fit();
+  });
+  // The field itself cuts what is too long, without a word.
+  text.addEventListener("paste", (event) => {
+    const pasted = event.clipboardData?.getData("text/plain").replaceAll("\r\n", "\n").length ?? 0;
+    if (text.value.length - (text.selectionEnd - text.selectionStart) + pasted > LONGEST) wasCut();
+  });
   text.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
@@ -75,9 +92,13 @@ export function inputs(on) {
     },
   };
 
+  // What stands there now: as much of the words as the lab takes.
   function write(words) {
-    text.value = words;
+    if (words !== text.value) said.textContent = "";
+    text.value = words.slice(0, LONGEST);
+    if (words.length > LONGEST) wasCut();
     requestAnimationFrame(fit);
+    return text.value;
   }
 }
 

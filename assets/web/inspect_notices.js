@@ -18,6 +18,16 @@ export function cannotChange({ sae, above }, saes, look) {
   ];
 }
 
+// Which SAE stands in the stream, where CE and KL come from, and which is only read: the two need not be the same.
+export function inStream({ sae }, saes) {
+  const own = saes.filter(({ spliced }) => spliced);
+  const lower = (one) => named(one, saes).replace(/^Layer/, "layer");
+  if (!own.length) return ["CE and KL are measured with the run's own SAE in the stream. You look through: ", h("b", {}, sae.sae_id), sae.spliced ? "." : ", which only reads."];
+  const words = ["In the stream: ", h("b", {}, own.map(lower).join("; ")), ` (the ${own.length > 1 ? "ones" : "one"} this run was adapted to). `];
+  if (!sae.spliced) return [...words, "You look through: ", h("b", {}, lower(sae)), ", which only reads. CE and KL are about the SAE in the stream."];
+  return [...words, own.length > 1 ? "You look through: " : "You look through the same one.", ...(own.length > 1 ? [h("b", {}, lower(sae)), "."] : [])];
+}
+
 // The lab's remarks, without the one that cannotChange says at more length.
 export const remarks = ({ sae, notes }) => notes.filter((note) => sae.can_change || !note.includes("cannot change")).map((note) => h("p.inspect-notice", {}, note));
 

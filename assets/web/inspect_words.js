@@ -11,19 +11,22 @@ export const count = (number) => number.toLocaleString("en");
 // Densities span decades: two significant digits.
 export const rare = (fraction) => (fraction === null || fraction === undefined ? "–" : fraction === 0 ? "0 %" : `${Number((100 * fraction).toPrecision(2))} %`);
 
-// What became of a feature, as the lab's activity pass over held-out text found it.
+// What became of a feature over the held-out text (one text may differ), as the lab's activity pass over held-out text found it.
 export const FATES = {
-  kept: "fires on the same tokens as before",
-  shifted: "still fires, but differently",
-  lost: "fired before adaptation, hardly any more",
-  new: "hardly fired before, fires now",
+  kept: "over the held-out text it fires on the same tokens as before",
+  shifted: "over the held-out text it still fires, but differently",
+  lost: "over the held-out text it fired before adaptation, hardly any more",
+  new: "over the held-out text it hardly fired before, fires now",
 };
+
+// What the number beside a label is.
+export const labelTitle = ({ name, f1 }) => `Of what the pocket world is made of, “${name}” fits best. F1 ${value(f1)}: how well “it fires” matches “this is there” over the held-out text; 1 is perfect.`;
 
 // What of a KL that the SAE caused the adapter undid. Shares of next to nothing would be noise.
 export function healing(before, after) {
   if (before < 0.02) return after < 0.02 ? "the SAE does no harm here" : "no harm before, a little now";
   const share = 1 - after / before;
-  return share >= 0 ? `adaptation heals ${percent(share)} of it` : `adaptation makes it worse by ${value(after - before)}`;
+  return share >= 0 ? `adaptation heals ${percent(Math.min(1, share))} of it` : `adaptation makes it worse by ${value(after - before)}`;
 }
 
 // The opacity law of the tints: small activations stay visible beside large ones.

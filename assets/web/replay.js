@@ -5,6 +5,7 @@ import { spark } from "/lab/assets/spark.js";
 import { style } from "/lab/assets/style.js";
 
 const FRAME_MS = 700;
+const FIRST_REPAIR_PINS = 8; // lorasae/demo/first_repair.py
 const nats = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
 
 // An island: props {run}, or the run named in the address. Returns what ends it.
@@ -61,6 +62,9 @@ function show(element, run, { text, tokens, frames }) {
       h("div.replay-tools", {}, button, slider, label, curve),
       ...rows.map((each) => each.element),
       card,
+      frames[0].pins.length === FIRST_REPAIR_PINS
+        ? h("p.lab-note.replay-whose", {}, "Pins you never made? The first repair, which the example shows too, pins eight features by itself. They are of the SAE above, because the features of the SAE in the stream cannot change.")
+        : null,
       h(
         "p.lab-note",
         {},

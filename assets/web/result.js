@@ -1,7 +1,7 @@
 // What a run has achieved: one big number with its sentence, the picture of the gap, and four numbers beside them.
-import { h, show } from "/lab/assets/dom.js";
+import { h } from "/lab/assets/dom.js";
 import { gapPicture } from "/lab/assets/gap.js";
-import { CAVEATS, deeper, gapSentence, klSentence, recoveredSentence, sideEffectSentence } from "/lab/assets/words.js";
+import { CAVEATS, deeper, gapSentence, klSentence, recoveredSentence, sideEffectSentence, told as shown } from "/lab/assets/words.js";
 
 const CONDITIONS = ["ce_original", "ce_original_sae", "ce_adapted_sae", "ce_adapted"];
 const GAP = ["ce_gap_before", "ce_gap_after", "gap_closed"];
@@ -18,6 +18,7 @@ export function measuredNow(run, series) {
   const numbers =
     run.results ?? Object.fromEntries(MEASURED.map((metric) => [metric, { value: series.last(metric), standard_error: null }]));
   const plain = Object.fromEntries(MEASURED.map((metric) => [metric, numbers[metric]?.value ?? null]));
+  plain.cost = run.results ? null : series.at("ce_gap_before", 0); // before training all of the held-out text is measured
   return { numbers, plain, step: steps[steps.length - 1] ?? 0 };
 }
 
@@ -33,7 +34,8 @@ export function result() {
       "CE gap",
       ["ce_gap_before", "ce_gap_after"],
       "nats/token",
-      () => "What the SAE adds to the loss, before and after adaptation.",
+      ({ cost, ce_gap_after: after }) =>
+        `What the SAE adds to the loss, before and after adaptation${cost === null || after === null ? "" : ", both on an eighth of the text"}.`,
       CAVEATS.gap,
       GAP,
     ),
@@ -56,7 +58,7 @@ export function result() {
   function update(run, series) {
     const { numbers, plain, step } = measuredNow(run, series);
     const closed = numbers.gap_closed;
-    big.textContent = plain.gap_closed === null ? "–" : show(plain.gap_closed, "fraction");
+    big.textContent = plain.gap_closed === null ? "–" : shown(plain.gap_closed, "fraction");
     error.textContent = closed?.standard_error ? `± ${(100 * closed.standard_error).toFixed(1)}` : "";
     error.title = closed?.standard_error ? "one standard error over held-out sequences" : "";
     sentence.textContent = gapSentence(plain);
@@ -78,7 +80,7 @@ function tile(title, keys, unit, words, caveat, formulas, signed = false) {
   const sentence = h("p.lab-note");
   const sign = (value) => (signed && value > 0 ? "+" : "");
   function update(all, plain) {
-    const told = keys.map((key) => (plain[key] === null ? "–" : `${sign(plain[key])}${show(plain[key], unit)}`));
+    const told = keys.map((key) => (plain[key] === null ? "–" : `${sign(plain[key])}${shown(plain[key], unit)}`));
     const error = all[keys[keys.length - 1]]?.standard_error;
     const spread = error ? h("small.lab-note", {}, ` ± ${unit === "fraction" ? (100 * error).toFixed(2) : error.toFixed(4)}`) : null;
     numbers.replaceChildren(

@@ -1,8 +1,9 @@
 // A run among others: name, state, headline number, curve and age. It is changed in place, so that a focus or a name being typed stays.
-import { ago, duration, h, show } from "/lab/assets/dom.js";
+import { ago, duration, h } from "/lab/assets/dom.js";
 import { askToDelete, nameField } from "/lab/assets/actions.js";
 import { called, doing, isBusy, part, stateChip } from "/lab/assets/progress.js";
 import { spark } from "/lab/assets/spark.js";
+import { LEARNED, hasLearned, told } from "/lab/assets/words.js";
 
 // on: {select(runId, chosen), gone(runId), changed(runId, part)} -> {element, update(run)}
 export function runCard(run, chosen, on) {
@@ -54,10 +55,12 @@ export function runCard(run, chosen, on) {
     chip.replaceChildren(stateChip(run));
     settings.textContent = run.settings;
     const closed = run.headline.gap_closed;
-    number.textContent = closed ? show(closed.value, "fraction") : "–";
+    number.textContent = closed ? told(closed.value, "fraction") : "–";
     words.textContent = closed
       ? `of the gap closed${busy ? " so far" : ""}${closed.standard_error ? `, ±\u00a0${(100 * closed.standard_error).toFixed(1)}` : ""}`
       : "not measured yet";
+    if (hasLearned(closed?.value)) words.textContent += ". Above 100 % it learned this text, no repair: trust KL to the original.";
+    words.title = hasLearned(closed?.value) ? LEARNED : "";
     if (shownCurve !== JSON.stringify(run.spark)) {
       shownCurve = JSON.stringify(run.spark);
       curve.replaceChildren(spark(run.spark, "KL on training text"), h("span.lab-note", { "aria-hidden": "true" }, "KL, training"));

@@ -3,8 +3,9 @@ import { ask, h, runAddress } from "/lab/assets/dom.js";
 import { charts } from "/lab/assets/charts.js";
 import { called } from "/lab/assets/progress.js";
 import { Series, xAxis } from "/lab/assets/series.js";
-import { CAVEATS, deeper } from "/lab/assets/words.js";
+import { CAVEATS, LEARNED, deeper, hasLearned } from "/lab/assets/words.js";
 
+const [PART, ALL] = ["on an eighth of the text", "all of the text"];
 const ADAPTED = { colour: "adapted" };
 const BEFORE = { label: "before", colour: "sae", dash: "dash" };
 const SPECS = [
@@ -17,7 +18,7 @@ const SPECS = [
     curves: {
       kl_train: { label: "training", colour: "original", smooth: true },
       kl_original_sae: BEFORE,
-      kl_adapted_sae: { ...ADAPTED, label: "held-out", marks: true },
+      kl_adapted_sae: { ...ADAPTED, label: `held-out, ${PART}`, marks: true },
     },
     final: "kl_adapted_sae",
     sentence: "How far predictions with the SAE are from the original's. Lower is better; the dashed line is the SAE as it was.",
@@ -28,7 +29,7 @@ const SPECS = [
     unit: "nats/token",
     fromZero: true,
     caveat: CAVEATS.gap,
-    curves: { ce_gap_before: BEFORE, ce_gap_after: { ...ADAPTED, label: "so far", marks: true } },
+    curves: { ce_gap_before: BEFORE, ce_gap_after: { ...ADAPTED, label: PART, marks: true } },
     final: "ce_gap_after",
     sentence: "What the SAE adds to the loss on held-out text. At zero the model would be as good as without SAE.",
   },
@@ -38,7 +39,7 @@ const SPECS = [
     unit: "fraction",
     fromZero: true,
     caveat: CAVEATS.gap,
-    curves: { gap_closed: { ...ADAPTED, label: "so far", marks: true } },
+    curves: { gap_closed: { ...ADAPTED, label: PART, marks: true } },
     final: "gap_closed",
     sentence:
       "The share of the damage repaired. Evaluations use an eighth of the held-out text, the final number all of it: they may differ.",
@@ -58,8 +59,8 @@ const SPECS = [
     unit: "bytes",
     fromZero: true,
     caveat: CAVEATS.memory,
-    curves: { peak_memory_bytes: { label: "largest so far", colour: "original" } },
-    sentence: "The most memory the run has needed so far.",
+    curves: { peak_memory_bytes: { label: "largest since it last started", colour: "original" } },
+    sentence: "The most memory of the process since it last started: a resume starts a new one, and the curve begins anew.",
   },
   {
     key: "learning_rate",
@@ -93,19 +94,23 @@ export function runCharts(now, series) {
     const value = now().results?.[final]?.value ?? null;
     return value === null
       ? []
-      : [[final, { label: "final", colour: "accent-strong", marks: "diamond", points: [[series.lastStep], [value]] }]];
+      : [[final, { label: ALL, colour: "accent-strong", marks: "diamond", points: [[series.lastStep], [value]] }]];
   }
+
+  const learned = () => [...series.of("gap_closed")[1], now().results?.gap_closed?.value].some(hasLearned);
+  // The line of the SAE as it was is one of the full measurement until the first evaluation measures a part of the text.
+  const labelled = ({ label }) => (label === BEFORE.label && series.of("gap_closed")[0].length ? `${label}, ${PART}` : label);
 
   const grid = charts(
     specs,
     {
       name: () => called(now()),
       axis: (kind) => axisOf(kind).label,
-      sentence: ({ sentence }) => sentence,
+      sentence: ({ key, sentence }) => (key === "gap_closed" && learned() ? `${sentence} ${LEARNED}` : sentence),
       curves(spec, kind) {
         const axis = axisOf(kind);
         return [...Object.entries(spec.curves), ...finalOf(spec)]
-          .map(([metric, curve]) => ({ ...curve, points: curve.points ?? fullWidth(metric, columns(metric), series.lastStep) }))
+          .map(([metric, curve]) => ({ ...curve, label: labelled(curve), points: curve.points ?? fullWidth(metric, columns(metric), series.lastStep) }))
           .filter(({ points: [steps] }) => steps.length)
           .map(({ points: [steps, values], ...curve }) => ({ ...curve, points: [steps.map(axis.of), values] }));
       },

@@ -11,6 +11,12 @@ export function flat(config, prefix = "") {
   }, {});
 }
 
+// The config with the SAEs that were really used, where it leaves the choice to the lab.
+export const spelledOut = (config, saes) => ({
+  ...config,
+  saes: config.saes.map((sae, i) => ({ ...sae, sae_id: sae.sae_id || saes?.[i]?.sae_id })),
+});
+
 export function told(value) {
   if (value === null || value === undefined || value === "") return "–";
   if (Array.isArray(value)) return value.length ? value.join(", ") : "–";
@@ -37,8 +43,10 @@ export function inShort({ config: { model, adapter, train, data }, saes }) {
   ].join(" · ");
 }
 
-export function settingsTable(config, defaults) {
+// saes: those that were used, as the run's summary names them.
+export function settingsTable(config, defaults, saes = []) {
   const [mine, usual] = [flat(config), flat(defaults)];
+  const used = flat(spelledOut(config, saes));
   const names = Object.keys(mine).filter((name) => name !== "name");
   const changed = names.filter((name) => name in usual && !same(mine[name], usual[name]));
   const row = (name) => {
@@ -50,7 +58,7 @@ export function settingsTable(config, defaults) {
       h(
         "td",
         {},
-        differs ? h("strong", {}, told(mine[name])) : told(mine[name]),
+        differs ? h("strong", {}, told(used[name])) : told(used[name]),
         differs ? h("span.lab-note", {}, ` default: ${told(usual[name])}`) : null,
       ),
     );

@@ -36,16 +36,19 @@ export function steerView(on) {
     h("div.steer-fields.steer-wide", {}, field("steer-n_tokens", "Tokens to write", length), field("steer-temperature", "Temperature", temperature), field("steer-seed", "Seed", seed), h("label.steer-check", {}, withSae, "SAE in the stream")),
     h("div.lab-row.steer-wide", {}, go, halt, state),
   );
+  const restored = Boolean(address.get("prompt") && address.get("feature"));
+  const hint = h("p.lab-note.steer-hint", { hidden: !restored }, "A link brings the settings, not the texts. Press ", h("span.lab-chip", {}, "Write"), " to get the same texts: with the same settings and seed the models write the same words.");
   const grid = h(
     "div.steer-grid",
     {},
     ...LANES.flatMap(([model, title]) => ["plain", "steered"].map((how) => h("section.steer-lane", { "data-model": model, "data-how": how }, h("h3", {}, title, h("span.lab-note", {}, how)), lanes[`${model}_${how}`].element))),
   );
-  const element = h("div.steer", {}, sentence, form, trouble, grid, about());
+  const element = h("div.steer", {}, sentence, form, hint, trouble, grid, about());
   let [where, feature, source, typical, written] = [null, null, null, null, Boolean(address.get("prompt"))];
   prompt.value = asked("prompt");
 
   form.addEventListener("input", () => {
+    hint.hidden = true; // other settings, other texts
     written ||= document.activeElement === prompt;
     say();
     keep();
@@ -78,6 +81,7 @@ export function steerView(on) {
     if (feature === null) return say();
     if (!prompt.value) return prompt.focus();
     end("");
+    hint.hidden = true;
     for (const one of Object.values(lanes)) one.clear(prompt.value);
     const { run, release, sae_id } = where;
     const open = new EventSource(runAddress(run, `/steer?${new URLSearchParams({ ...values(), feature, release, sae_id })}`));
@@ -125,6 +129,7 @@ export function steerView(on) {
     // to: {run, release, sae_id, place}
     show(to, chosen) {
       const moved = !where || to.run !== where.run || to.sae_id !== where.sae_id || to.release !== where.release || chosen !== feature;
+      if (moved && where && feature !== null) hint.hidden = true;
       [where, feature] = [to, chosen];
       if (moved) {
         end("");

@@ -1,14 +1,27 @@
 // What the numbers mean, in plain sentences; and one step deeper: how they are measured, with the formulas of the table of metrics.
 import { h, metrics, show } from "/lab/assets/dom.js";
 
+// A number with its unit and a true minus sign.
+export const told = (value, unit) => show(value, unit).replace(/^-/, "−");
+
+// Above 100 % the gap says something else than below: kept in one sentence for the run page, the cards and the comparison.
+export const LEARNED =
+  "More than 100 % means that the adapted model with its SAE predicts this text better than the original did: it learned the text, which is no repair. The number to trust then is KL to the original.";
+export const hasLearned = (gapClosed) => typeof gapClosed === "number" && gapClosed > 1;
+
 const three = (value) => Math.abs(value).toFixed(3);
 
-// measured: {metric: number | null}
-export function gapSentence({ ce_gap_before: before, ce_gap_after: after, gap_closed: closed }) {
+// measured: {metric: number | null}; cost: the gap before on all of the held-out text, where the rest was measured on a part of it
+export function gapSentence({ ce_gap_before: before, ce_gap_after: after, gap_closed: closed, cost: whole = null }) {
   if (before === null) return "What the SAE costs is measured before training starts. The number appears here.";
-  const cost = `The SAE costs ${three(before)} nats per token`;
+  const cost = `The SAE costs ${three(whole ?? before)} nats per token`;
   if (after === null) return `${cost}. How much of that adaptation wins back shows at the first evaluation.`;
   if (closed === null) return `${cost}: too little to say what share was won back.`;
+  if (hasLearned(closed)) return `${cost}; the adapted model now predicts this text ${three(after)} better than the original. ${LEARNED}`;
+  if (whole !== null)
+    return closed < 0
+      ? `${cost}; on an eighth of the text, adaptation has made it worse so far: ${told(closed, "fraction")}.`
+      : `${cost}; so far, on an eighth of the text: ${show(closed, "fraction")} of the damage repaired.`;
   if (closed < 0) return `${cost}; after adaptation it is ${three(after)}: adaptation made it worse, not better.`;
   return `${cost}; adaptation won back ${three(before - after)} of it: ${show(closed, "fraction")} of the damage repaired.`;
 }
@@ -37,12 +50,12 @@ export function sideEffectSentence({ ce_change_adapted: change }) {
 }
 
 export const CAVEATS = {
-  gap: "Measured on held-out text that was not trained on. The ± is one standard error over held-out sequences. During training an eighth of that text is used; the final number uses all of it. 0 % = the SAE as it is; 100 % = as good as without SAE.",
+  gap: "Measured on held-out text that was not trained on. The ± is one standard error over held-out sequences. During training an eighth of that text is used; the final number uses all of it. 0 % = the SAE as it is; 100 % = as good as without SAE; above it the adapter learned the text itself, and KL to the original is the number to trust.",
   kl: "KL compares whole predicted distributions, so it sees changes that cross-entropy does not. It is what training minimises. The training curve is noisy because each step sees different text.",
   recovered: "Compare it only between SAEs at the same place: erasing the stream hurts more at some layers than at others.",
   sideEffect: "A small number means that the adapter serves the SAE and little else. It says nothing about tasks that were not measured.",
   speed: "Averaged since the start; evaluations and checkpoints are not counted.",
-  memory: "The largest so far, so it only grows. On a CPU it is the whole process, on a GPU its tensors.",
+  memory: "The largest of the process since it last started: it grows until a resume starts a new process. On a CPU it is the whole process, on a GPU its tensors.",
   learningRate: "It rises during the warm-up, then follows the schedule of the settings.",
 };
 

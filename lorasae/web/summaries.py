@@ -18,6 +18,7 @@ from lorasae.web.access import may_act
 from lorasae.web.glances import Glance
 
 _HEADLINE = ("gap_closed", "ce_gap_before", "ce_gap_after")
+_UNDER_WAY = ("created", "queued", "running", "stopping")
 _MAY_GO_ON = ("interrupted", "failed", "stopped")
 Summary = dict[str, Any]
 _NEURONPEDIA = "https://www.neuronpedia.org"
@@ -27,10 +28,11 @@ def summary(lab: Lab, run: Run, visitor: str, glance: Glance) -> Summary:
     """All about a run."""
     result = run.result if run.has_result else None
     config = run.config
+    outline = _outline(lab, run, visitor, config, result, glance)
     return {
-        **_outline(lab, run, visitor, config, result, glance),
+        **outline,
         "config": config.model_dump(mode="json"),
-        "results": result["results"] if result else None,
+        "results": result["results"] if result and outline["state"] not in _UNDER_WAY else None,
         "versions": run.described.get("versions", {}),
     }
 
@@ -62,7 +64,8 @@ def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mappin
         "created": about.created,
         **status,
         "tokens_per_step": config.train.tokens_per_step,
-        "headline": _headline(result, glance),
+        # A run taken up again still has the result of its earlier stop: while it goes on, the newest evaluation counts.
+        "headline": _headline(None if status["state"] in _UNDER_WAY else result, glance),
         "heldout": _heldout(result),
         "saes": saes,
         "pins": pins_to_json(run.pins),

@@ -11,18 +11,18 @@ PAGES = {
     "run": "/run?run=example",
     "compare": "/runs?compare=example,example",
     "inspect": "/inspect?run=example",
-    "feature": "/inspect?run=example&tab=feature",
-    "steer": "/inspect?run=example&tab=steer",
+    "feature": "/inspect?run=example&feature=607&tab=feature",
+    "steer": "/inspect?run=example&feature=607&tab=steer",
     "replay": "/inspect?run=example&tab=replay",
 }
 LOOKS = {"light": {}, "dark": {"dark": True}, "phone": {"phone": True}}
 
 
 def settled(page: Page) -> None:
-    """Until nothing is being loaded any more."""
-    page.locator(".lab-island").first.wait_for()
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true], .lab-skeleton')", timeout=60_000)
-    page.wait_for_timeout(500)
+    """Until every view on the page shows what it is about."""
+    page.wait_for_function("() => document.querySelector('[data-lab]')?.textContent.trim()", timeout=60_000)
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true], [class*=skeleton]')", timeout=60_000)
+    page.wait_for_timeout(700)
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -11,7 +11,7 @@ from tests.browser.test_first_visit import start_the_pocket_repair, wait_for_poi
 VIEWS = {
     "home": ("/", {}),
     "inspect": ("/inspect?run=example", {}),
-    "feature": ("/inspect?run=example&tab=feature", {}),
+    "feature": ("/inspect?run=example&feature=607&tab=feature", {}),
     "adapt": ("/adapt", {}),
     "phone": ("/inspect?run=example", {"phone": True}),
     "dark": ("/run?run=example", {"dark": True}),
@@ -24,7 +24,7 @@ def test_a_view_of_the_example(visit, picture, name):
     seen = visit(path, **look)
     settled(seen.page)
     if name == "feature":
-        expect(seen.page.get_by_text(re.compile("shared"))).to_be_visible(timeout=60_000)
+        expect(seen.page.get_by_text(re.compile("shared by both models"))).to_be_visible(timeout=60_000)
     picture(seen.page, name)
     seen.clean()
 
@@ -49,10 +49,10 @@ def test_a_run_at_work_and_then_the_runs_side_by_side(visit, lab, picture):
 
 
 def test_steering_four_lanes(visit, picture):
-    seen = visit("/inspect?run=example&tab=steer")
+    seen = visit("/inspect?run=example&feature=607&tab=steer")
     settled(seen.page)
-    seen.page.get_by_role("button", name=re.compile("^(Steer|Write|Start)", re.I)).first.click()
+    seen.page.get_by_role("button", name="Write", exact=True).click()
     expect(seen.page.get_by_text(re.compile("original", re.I)).first).to_be_visible()
-    seen.page.wait_for_timeout(6_000)
+    seen.page.wait_for_function("() => document.querySelector('.lab-inspect [aria-busy=true]') === null", timeout=60_000)
     picture(seen.page, "steer")
     seen.clean()
