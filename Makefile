@@ -14,14 +14,14 @@ demo: $(VENV)/.runtime  ## adapt the pocket model around its SAE and show what c
 	@$(BIN)/python -m lorasae demo
 
 test: $(VENV)/.dev  ## the whole test suite, offline, on the CPU
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fix: $(VENV)/.dev  ## format, and mend what can be mended automatically
 	@$(BIN)/ruff format .
