@@ -52,7 +52,7 @@ function page(element, summary, defaults) {
     parts.result.element,
     section("Charts", parts.charts.element),
     section("Replay", replay),
-    section("Settings", saes, settingsTable(run.config, defaults)),
+    section("Settings", saes, settingsTable(run.config, defaults, run.saes)),
     section("Files", filesBox, logTail(run)),
     section("Who may look", keeping),
   );
