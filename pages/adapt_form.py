@@ -11,9 +11,9 @@ from lorasae.config import PRESETS, RunConfig, SAERef, run_config
 from lorasae.errors import LabError
 from lorasae.planning.config_text import flat, nested, preset_settings
 from lorasae.planning.fitting import refuse_misfits, refuse_unknown_model
-from lorasae.planning.uploads import SUFFIXES
 from lorasae.sources.catalog import POCKET_MODEL, POCKET_RELEASE, alike, default_pocket_sae, hub_id, resolve, saes_of, site_of
 from lorasae.sources.sae_card import SAECard
+from lorasae.sources.text_files import SUFFIXES
 from pages.adapt_fields import DATASET, FIELDS, meant, shown
 
 Form = dict[str, Any]

@@ -1,7 +1,6 @@
 """Text that people bring: checked, and kept as HOME/uploads/OWNER/SHA256.txt or .jsonl. And which files of this machine a run may name."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +8,11 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY
 from lorasae.sources.catalog import is_folder
-from lorasae.store.runs import replace_file
+from lorasae.sources.text_files import SUFFIXES, json_rows, paragraphs, refuse_other_files
+from lorasae.store.durable import replace_file
 
 MAX_BYTES = 20_000_000
 MAX_FILES = 20  # of one visitor
-SUFFIXES = (".txt", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,14 @@ def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
     """
     asked = f"The file {name[:120]!r} was given as text"
     suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise LabError(
-            asked, f"Files ending in {suffix or 'nothing'} are not read", "Give a .txt file (documents between blank lines) or .jsonl"
-        )
+    refuse_other_files(asked, suffix)
     if len(content) > MAX_BYTES:
         found = f"It has {len(content) / 1e6:.0f} MB, more than {MAX_BYTES // 1_000_000}"
         raise LabError(asked, found, "Give a part of it: 1 MB is enough for some 250,000 tokens")
     if owner == NOBODY:
         raise LabError(asked, "This browser keeps no cookie, so the lab cannot know it again", "Allow cookies for this page")
     text = _text(asked, content)
-    n_documents, columns = _json_lines(asked, text) if suffix == ".jsonl" else (_n_paragraphs(text), ())
+    n_documents, columns = _json_lines(asked, text) if suffix == ".jsonl" else (sum(1 for _ in paragraphs(text.splitlines(), asked)), ())
     folder = home / "uploads" / owner
     path = folder / f"{hashlib.sha256(content).hexdigest()[:24]}{suffix}"
     if not path.exists():
@@ -57,8 +53,6 @@ def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
 
 
 def _text(asked: str, content: bytes) -> str:
-    if b"\0" in content:
-        raise LabError(asked, "It holds zero bytes: a binary file, not text", "Give plain text, saved as UTF-8")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -68,22 +62,11 @@ def _text(asked: str, content: bytes) -> str:
     return text
 
 
-def _n_paragraphs(text: str) -> int:
-    lines = [bool(line.strip()) for line in text.splitlines()]
-    return sum(filled and not before for before, filled in zip([False, *lines], lines, strict=False))
-
-
 def _json_lines(asked: str, text: str) -> tuple[int, tuple[str, ...]]:
     """How many rows there are, and the fields that hold text in every one of them."""
     columns: list[str] | None = None
     n_rows = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise LabError(asked, f"Line {number} is not JSON ({error.msg})", "Give one JSON object per line") from None
+    for number, row in json_rows(text.splitlines(), asked):
         if not isinstance(row, dict):
             raise LabError(asked, f"Line {number} is no JSON object", 'Write each line as {"text": "…"}')
         texts = [key for key, value in row.items() if isinstance(value, str)]

@@ -5,7 +5,6 @@ Whether a document is held out depends on its text alone, so that copies of it n
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from lorasae.config import DataConfig
 from lorasae.core.packing import pack
 from lorasae.errors import LabError
+from lorasae.sources.text_files import SUFFIXES, file_documents
 
 Chunks = NDArray[np.int32]  # (n_chunks, context_length)
 HELDOUT_SHARE = 8  # one document in eight is held out
@@ -108,8 +108,8 @@ def documents(config: DataConfig) -> Iterator[str]:
     source = Path(config.source).expanduser()
     if config.source == "pocket":
         found: Iterable[str] = _pocket_documents()
-    elif source.suffix in (".txt", ".jsonl") or source.is_file():
-        found = _file_documents(source, config.column)
+    elif source.suffix in SUFFIXES or source.is_file():
+        found = file_documents(source, config.column)
     else:
         found = _dataset_documents(config)
     whole = (text.encode("utf-8", "replace").decode() for text in found if text)  # a lone surrogate is no text
@@ -123,54 +123,6 @@ def _pocket_documents() -> Iterator[str]:
     while True:
         yield document(POCKET_SEED, index).text
         index += 1
-
-
-def _file_documents(path: Path, column: str) -> Iterator[str]:
-    asked = f"Text from the file {path} was asked for"
-    if not path.is_file():
-        raise LabError(asked, "There is no such file", "Check the path, or give `pocket` or a dataset id")
-    if path.suffix not in (".txt", ".jsonl"):
-        raise LabError(
-            asked, f"Files ending in {path.suffix or 'nothing'} are not read", "Give a .txt file (documents between blank lines) or .jsonl"
-        )
-    if path.stat().st_size == 0:
-        raise LabError(asked, "The file is empty", "Give a file with text in it")
-    try:
-        with path.open(encoding="utf-8") as lines:
-            yield from _jsonl_documents(lines, column, asked) if path.suffix == ".jsonl" else _text_documents(lines, asked)
-    except UnicodeDecodeError as error:
-        raise LabError(asked, f"It is not UTF-8 text ({error.reason})", "Give plain text, saved as UTF-8") from None
-
-
-def _text_documents(lines: Iterable[str], asked: str) -> Iterator[str]:
-    paragraph: list[str] = []
-    for line in lines:
-        if "\0" in line:
-            raise LabError(asked, "It holds zero bytes: a binary file, not text", "Give plain text, saved as UTF-8")
-        if line.strip():
-            paragraph.append(line)
-        elif paragraph:
-            yield "".join(paragraph).rstrip("\n")
-            paragraph = []
-    if paragraph:
-        yield "".join(paragraph).rstrip("\n")
-
-
-def _jsonl_documents(lines: Iterable[str], column: str, asked: str) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise LabError(asked, f"Line {number} is not JSON ({error.msg})", "Give one JSON object per line") from None
-        text = row.get(column) if isinstance(row, dict) else None
-        if not isinstance(text, str):
-            there = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-            raise LabError(
-                asked, f"Line {number} has no text under {column!r}; it has: {there}", "Set data.column to the field with the text"
-            )
-        yield text
 
 
 def _dataset_documents(config: DataConfig) -> Iterator[str]:
