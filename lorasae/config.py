@@ -202,6 +202,21 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
+_IN_WORDS = {  # pydantic's kinds of problem, as a person would say them
+    "greater_than_equal": "It must be at least {ge:g}",
+    "greater_than": "It must be more than {gt:g}",
+    "less_than_equal": "It must be at most {le:g}",
+    "less_than": "It must be less than {lt:g}",
+    "int_parsing": "It is not a whole number",
+    "int_type": "It is not a whole number",
+    "int_from_float": "It is not a whole number",
+    "float_parsing": "It is not a number",
+    "float_type": "It is not a number",
+    "finite_number": "It is not a finite number",
+    "literal_error": "It must be {expected}",
+}
+
+
 def _first_problem(error: ValidationError) -> LabError:
     problem = error.errors()[0]
     setting = ".".join(str(part) for part in problem["loc"]) or "the settings together"
@@ -210,7 +225,11 @@ def _first_problem(error: ValidationError) -> LabError:
             f"The setting {setting} was given", "There is no such setting", f"Known there: {', '.join(_siblings(problem['loc']))}"
         )
     given = "" if isinstance(problem["input"], dict) or not problem["loc"] else f" = {problem['input']!r}"
-    found = problem["msg"].removeprefix("Value error, ")
+    found = (
+        _IN_WORDS[problem["type"]].format(**problem.get("ctx", {}))
+        if problem["type"] in _IN_WORDS
+        else problem["msg"].removeprefix("Value error, ")
+    )
     return LabError(f"The setting {setting}{given} was given", found[:1].upper() + found[1:], "Change that setting and start again")
 
 

@@ -23,7 +23,7 @@ from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views
 from pages.adapt_fields import FIELDS, shown
 from pages.adapt_form import Form, Reading, first_form, form_of, read, sae_of, text_boxes_used
-from pages.adapt_layout import Layout, lay_out
+from pages.adapt_layout import HIDDEN, Layout, lay_out
 from pages.parts import owner
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -83,9 +83,7 @@ def build(lab: Lab) -> None:
         visitor = owner(lab, request)
         form, notice = _form_of_address(lab, dict(request.query_params), visitor)
         if form == first.form:  # a page just opened: nothing to tell it, and nothing to take from a quick hand
-            yaml, command = views.texts(first)
-            notes = {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
-            return notes | {layout.yaml: yaml, layout.command: command} | _parts(layout, form)  # a column is not born hidden
+            return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
         return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
 
     def models_listed(model: str) -> Any:
@@ -108,7 +106,7 @@ def build(lab: Lab) -> None:
         told = answered(form, read(after), "", visitor)
         rows = f" The text is read from the field {after['data.column']!r}." if kept.columns else ""
         sentence = f"{kept.name} is kept: {kept.n_bytes:,} bytes, {kept.n_documents:,} documents.{rows}"
-        return told | {layout.views["uploaded"]: views.note(sentence), layout.upload: None}
+        return told | {layout.views["uploaded"]: views.kept_note(sentence, kept, form["data.context_length"]), layout.upload: None}
 
     def yaml_read(request: gr.Request, text: str, *values: Any) -> dict[Any, Any]:
         form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
@@ -172,14 +170,9 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
         told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
         told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])
         told[layout.boxes["saes"]] = gr.update(choices=[(views.chosen_label(text), text) for text in form["saes"]], value=form["saes"])
-    return told | _parts(layout, form)
-
-
-def _parts(layout: Layout, form: Form) -> dict[Any, Any]:
-    """The parts of the form that are there only for some answers."""
-    return {
-        layout.several_part: gr.update(visible=bool(form["several"]) or "hidden"),
-        layout.file_part: gr.update(visible=form["source"] == "file" or "hidden"),
+    return told | {
+        layout.several_part: gr.update(elem_classes=[] if form["several"] else [HIDDEN]),
+        layout.file_part: gr.update(elem_classes=[] if form["source"] == "file" else [HIDDEN]),
     }
 
 

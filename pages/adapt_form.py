@@ -4,6 +4,7 @@ A form is a plain dict: `model`, `layer`, `sae`, `several`, `saes`, `preset`, `s
 setting of pages/adapt_fields.py under its own name.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from lorasae.planning.fitting import refuse_misfits, refuse_unknown_model
 from lorasae.sources.catalog import POCKET_MODEL, POCKET_RELEASE, alike, default_pocket_sae, hub_id, resolve, saes_of, site_of
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.text_files import SUFFIXES
-from pages.adapt_fields import DATASET, FIELDS, meant, shown
+from pages.adapt_fields import DATASET, FIELDS, LABELS, meant, shown
 
 Form = dict[str, Any]
 SOURCES = {"The pocket world": "pocket", "A file of mine": "file", "A dataset on the Hub": "hub"}
@@ -106,8 +107,16 @@ def read(form: Form, changed: str = "", wish: dict[str, Any] | None = None) -> R
         reading.config = config_of(form)
         refuse_misfits(reading.config)
     except LabError as problem:
-        reading.problem, reading.fix = str(problem), _mending(reading.config, problem)
+        reading.problem, reading.fix = _by_label(problem), _mending(reading.config, problem)
     return reading
+
+
+def _by_label(problem: LabError) -> str:
+    """The problem, with a setting called as its box is."""
+    named = re.match(r"The setting (\S+)(?= )", problem.asked)
+    if named is None or named[1] not in LABELS:
+        return str(problem)
+    return str(LabError(LABELS[named[1]] + problem.asked[named.end() :], problem.found, problem.remedy))
 
 
 def config_of(form: Form) -> RunConfig:
@@ -123,6 +132,11 @@ def config_of(form: Form) -> RunConfig:
     if not source or (form["source"] == "file" and not source.endswith(SUFFIXES)):
         found = "No file was given yet" if form["source"] == "file" else "No dataset was named yet"
         raise LabError("Text of your own was asked for", found, "Give it under Text, or choose the pocket world")
+    if not form["saes"] and not saes_of(form["model"]):
+        found = "The lab knows no SAE of that name's model"
+        raise LabError(
+            f"The model {form['model']} was chosen", found, "Choose a model of the list, or name an SAE that was trained on this one"
+        )
     if not form["saes"]:
         raise LabError("No SAE was chosen", "A run adapts the model to at least one", "Choose a layer and an SAE")
     saes = [sae_of(text).model_dump() for text in form["saes"]]

@@ -7,8 +7,10 @@ import gradio as gr
 
 from pages.adapt_fields import DATASET, GROUPS, MODEL_DETAILS, TOKENS, Field
 from pages.adapt_form import SOURCES, Form, Reading, text_boxes_used
-from pages.adapt_views import chosen_label, layer_choices, preset_choices, sae_choices
+from pages.adapt_views import chosen_label, layer_choices, preset_choices, sae_choices, texts
 from pages.parts import island
+
+HIDDEN = "adapt-hidden"  # a column's own visible="hidden" is not heeded by Gradio while the page opens
 
 
 @dataclass
@@ -67,9 +69,15 @@ def lay_out(reading: Reading, local: bool) -> Layout:
                 boxes[MODEL_DETAILS[0].setting] = _box(MODEL_DETAILS[0], form)
             with gr.Accordion("As YAML, and from a terminal", open=False, elem_id="adapt-texts"):
                 command = gr.Textbox(
-                    label="The same run from a terminal", interactive=False, lines=2, buttons=["copy"], elem_id="adapt-command"
+                    value=texts(reading)[1],
+                    label="The same run from a terminal",
+                    interactive=False,
+                    lines=2,
+                    buttons=["copy"],
+                    elem_id="adapt-command",
                 )
                 yaml = gr.Textbox(
+                    value=texts(reading)[0],
                     label="Settings as YAML",
                     info="Change it here or paste another, then press the button below: unknown settings are told.",
                     lines=12,
@@ -149,7 +157,7 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
         elem_id="adapt-several",
         info="One per place. Each SAE you choose above is added; the adapter learns to live with all of them.",
     )
-    with gr.Column(visible=form["several"] or "hidden") as several_part:
+    with gr.Column(elem_classes=[] if form["several"] else [HIDDEN]) as several_part:
         boxes["saes"] = gr.Dropdown(
             [(chosen_label(text), text) for text in form["saes"]],
             value=form["saes"],
@@ -165,7 +173,7 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
 def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: bool) -> tuple[gr.File, gr.Column]:
     boxes["source"] = gr.Radio(list(SOURCES.items()), value=form["source"], label="Source", elem_id="adapt-source")
     used = text_boxes_used(form, local)
-    with gr.Column(visible=form["source"] == "file" or "hidden") as file_part:
+    with gr.Column(elem_classes=[] if form["source"] == "file" else [HIDDEN]) as file_part:
         upload = gr.File(
             label="A .txt or .jsonl file, up to 20 MB",
             file_types=[".txt", ".jsonl"],

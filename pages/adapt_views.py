@@ -14,6 +14,7 @@ from lorasae.planning.estimates import Placement, placement
 from lorasae.planning.forecast import forecast, why_not_measured
 from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
+from lorasae.planning.uploads import Upload
 from lorasae.sources.catalog import POCKET_MODEL, models, site_of
 from lorasae.sources.sae_card import SAECard
 from pages.adapt_fields import LABELS
@@ -202,6 +203,16 @@ def texts(reading: Reading) -> tuple[str, str]:
 def note(sentence: str) -> str:
     """A plain sentence."""
     return f'<p class="lab-note">{html.escape(sentence)}</p>' if sentence else ""
+
+
+def kept_note(sentence: str, kept: Upload, context_length: Any) -> str:
+    """What was kept, and a warning where it cannot fill a sequence on the training and one on the held-out side."""
+    if kept.n_documents > 1 and kept.n_tokens >= 2 * float(context_length or 0):
+        return note(sentence)
+    few = (
+        f"That is about {kept.n_tokens:,} tokens. A run needs documents to train on and others to measure on, {context_length} tokens each"
+    )
+    return alert(f"{sentence} {few}: give more text, or fewer tokens per sequence.")
 
 
 def preset_choices() -> list[tuple[str, str]]:

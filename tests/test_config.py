@@ -121,8 +121,8 @@ def test_an_unknown_setting_of_an_sae_is_told_beside_its_number() -> None:
 @pytest.mark.parametrize(
     ("values", "setting", "hint"),
     [
-        ({"adapter": {"rank": "many"}}, "adapter.rank = 'many'", "integer"),
-        ({"adapter": {"rank": 0}}, "adapter.rank = 0", "greater than or equal to 1"),
+        ({"adapter": {"rank": "many"}}, "adapter.rank = 'many'", "whole number"),
+        ({"adapter": {"rank": 0}}, "adapter.rank = 0", "It must be at least 1"),
         ({"adapter": {"dropout": 1.0}}, "adapter.dropout = 1.0", "less than 1"),
         ({"adapter": {"placement": "before"}}, "adapter.placement = 'before'", "'after' or 'all'"),
         ({"train": {"learning_rate": float("nan")}}, "train.learning_rate = nan", "finite"),

@@ -98,3 +98,7 @@ def test_the_upload_of_another_visitor_is_out_of_reach(tmp_path):
     other = keep(tmp_path, "visitor-2", "a.txt", b"text")
     with pytest.raises(LabError, match="visitors cannot name files"):
         refuse_foreign_files(run_config({"data": {"source": str(other.path)}}), "visitor-1", tmp_path)
+
+
+def test_an_upload_says_about_how_many_tokens_it_holds(tmp_path):
+    assert keep(tmp_path, "local", "a.txt", b"x" * 4096).n_tokens == 1024

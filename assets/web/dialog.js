@@ -6,7 +6,6 @@ import { style } from "/lab/assets/style.js";
 // everything as it is.
 export function choose({ title, words, content, choices }) {
   style("dialog");
-  const back = document.activeElement;
   const trouble = h("div", { "aria-live": "assertive" });
   const heading = h("h2", { id: "lab-dialog-title" }, title);
   const dialog = h(
@@ -42,6 +41,13 @@ export function choose({ title, words, content, choices }) {
     }
   }
 
+  showDialog(dialog);
+  return dialog;
+}
+
+// Shows a dialog over the page; it goes with Escape or a click beside it, and the focus returns to where it was.
+export function showDialog(dialog) {
+  const back = document.activeElement;
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("close", () => {
     dialog.remove();
@@ -49,5 +55,4 @@ export function choose({ title, words, content, choices }) {
   });
   document.body.append(dialog);
   dialog.showModal();
-  return dialog;
 }

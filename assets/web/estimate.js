@@ -19,7 +19,7 @@ export async function mount(element, { problem, forecast, config }) {
   let gone = false;
   let waiting = null;
 
-  const draw = (sentence = null) => gone || card.replaceChildren(...content(forecast, { measuring: underway?.key === key, sentence, measure }));
+  const draw = (sentence = null) => gone || card.replaceChildren(...content(forecast, { tokens: config?.train.tokens, measuring: underway?.key === key, sentence, measure }));
 
   function measure() {
     clearTimeout(waiting);
@@ -54,7 +54,7 @@ export async function mount(element, { problem, forecast, config }) {
   };
 }
 
-function content(known, { measuring, sentence, measure }) {
+function content(known, { tokens, measuring, sentence, measure }) {
   const steps = `${known.n_steps.toLocaleString("en")} steps of ${known.tokens_per_step.toLocaleString("en")} tokens: ${show(known.tokens, "tokens")} tokens`;
   const title = h("h2", {}, "What it will take");
   if (known.unknown) return [title, h("p", {}, steps + "."), h("p.lab-note", {}, known.unknown)];
@@ -73,6 +73,7 @@ function content(known, { measuring, sentence, measure }) {
     memory.verdict === "does not fit" && !memory.change
       ? h("p.lab-problem", {}, "It does not fit, and smaller portions or half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
       : null,
+    known.tokens > tokens ? h("p.lab-note", {}, `One step reads ${show(known.tokens_per_step, "tokens")} tokens, so the run trains on these, not on ${show(tokens, "tokens")}.`) : null,
     h("p.lab-note", {}, provenance(known)),
     measuring
       ? h("p.estimate-measuring", { role: "status" }, "Measuring a few steps on this machine: some 20 seconds. You can go on, or start right away.")
@@ -89,7 +90,7 @@ function provenance(known) {
   if (known.known_from === "measured") return `Time and memory measured on this machine with these very settings, ${ago(known.measured)}.`;
   if (known.known_from === "measured elsewhere")
     return `Calculated for these settings, at the speed this machine showed with other ones (${known.measured_of}, ${ago(known.measured)}).`;
-  return "Calculated for these settings, at a speed assumed for this kind of machine: nothing has been measured here yet.";
+  return "Calculated for these settings, at a speed assumed for this kind of machine: no speed has been measured here yet.";
 }
 
 const row = (label, value, share) =>

@@ -1,4 +1,5 @@
 // The glossary: a panel that every page can open, and words in a text that open it at their place.
+import { showDialog } from "/lab/assets/dialog.js";
 import { h } from "/lab/assets/dom.js";
 import { WORDS } from "/lab/assets/glossary_words.js";
 import { style } from "/lab/assets/style.js";
@@ -11,7 +12,6 @@ export function term(word, text = WORDS[word][0]) {
 export async function openGlossary(word = "") {
   if (document.querySelector(".glossary[open]")) return;
   await style("glossary");
-  const back = document.activeElement;
   const entries = Object.entries(WORDS).map(([key, [name, meaning]]) => ({ key, name, meaning, element: h("div", { "data-word": key }, h("dt", { tabindex: -1 }, name), h("dd", {}, meaning)) }));
   const nothing = h("p.lab-note", { role: "status" });
   const search = h("input", { type: "search", placeholder: "Find a word", "aria-label": "Find a word", oninput: filter });
@@ -39,13 +39,7 @@ export async function openGlossary(word = "") {
     (await import("/lab/assets/tour.js")).startTour();
   }
 
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (back?.isConnected) back.focus();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
+  showDialog(dialog);
   const asked = entries.find((entry) => entry.key === word)?.element;
   if (!asked) return;
   asked.classList.add("asked");

@@ -80,7 +80,7 @@ def why_not_measured(config: RunConfig, fits: str, training: bool, *, may_measur
     if not may_measure:
         return "Measurements are for the owner of the lab; this is reckoned from the speed last measured."
     if training:
-        return "A run is training on this machine: a measurement now would disturb it, and be wrong. The last known speed is used."
+        return "A run is training on this machine: a measurement now would disturb it, and be wrong. It can be made when the run is done."
     if fits == "does not fit":
         return "It does not fit into memory, so there is nothing to measure."
     if not is_here(config.model):

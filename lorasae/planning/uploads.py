@@ -12,6 +12,7 @@ from lorasae.sources.text_files import SUFFIXES, json_rows, paragraphs, refuse_o
 from lorasae.store.durable import replace_file
 
 MAX_BYTES = 20_000_000
+_BYTES_PER_TOKEN = 4
 MAX_FILES = 20  # of one visitor
 
 
@@ -24,6 +25,11 @@ class Upload:
     n_bytes: int
     n_documents: int
     columns: tuple[str, ...]  # of a .jsonl file: the fields that hold text; the first one is used unless another is chosen
+
+    @property
+    def n_tokens(self) -> int:
+        """About how many tokens that is, at four bytes a token as in English."""
+        return self.n_bytes // _BYTES_PER_TOKEN
 
 
 def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:

@@ -18,7 +18,7 @@ from lorasae.web.access import may_act
 from lorasae.web.glances import Glance
 
 _HEADLINE = ("gap_closed", "ce_gap_before", "ce_gap_after")
-_UNDER_WAY = ("created", "queued", "running", "stopping")
+_MEASURED = ("succeeded", "stopped")  # a run taken up again still has the result of its earlier stop, which counts no more
 _MAY_GO_ON = ("interrupted", "failed", "stopped")
 Summary = dict[str, Any]
 _NEURONPEDIA = "https://www.neuronpedia.org"
@@ -32,7 +32,7 @@ def summary(lab: Lab, run: Run, visitor: str, glance: Glance) -> Summary:
     return {
         **outline,
         "config": config.model_dump(mode="json"),
-        "results": result["results"] if result and outline["state"] not in _UNDER_WAY else None,
+        "results": result["results"] if result and outline["state"] in _MEASURED else None,
         "versions": run.described.get("versions", {}),
     }
 
@@ -64,8 +64,7 @@ def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mappin
         "created": about.created,
         **status,
         "tokens_per_step": config.train.tokens_per_step,
-        # A run taken up again still has the result of its earlier stop: while it goes on, the newest evaluation counts.
-        "headline": _headline(None if status["state"] in _UNDER_WAY else result, glance),
+        "headline": _headline(result if status["state"] in _MEASURED else None, glance),
         "heldout": _heldout(result),
         "saes": saes,
         "pins": pins_to_json(run.pins),
