@@ -13,7 +13,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from lorasae.store.runs import Run
+    from lorasae.store.run_folder import Run
 
 torch.set_num_threads(1)
 

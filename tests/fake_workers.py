@@ -4,8 +4,8 @@ import os
 from dataclasses import replace
 
 from lorasae.store.claims import Claim
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import State
-from lorasae.store.runs import Run
 
 
 class FakeWorker:

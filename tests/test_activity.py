@@ -16,7 +16,7 @@ from lorasae.inspection.activity import Activity, ActivityCache, compute, heldou
 from lorasae.inspection.desk import Desk, Desks
 from lorasae.inspection.feature_details import decoder_side, text_side
 from lorasae.inspection.opened_run import OpenedRun
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from lorasae.inspection.comparison import compare, feature_rows, measure_again, 
 from lorasae.inspection.opened_run import OpenedRun
 from lorasae.inspection.rows import change_rows, rounded, token_rows
 from lorasae.inspection.run_saes import above, chosen, offered
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 TEXT = "some words, here."
 

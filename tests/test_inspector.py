@@ -189,7 +189,7 @@ def test_an_idle_process_goes_home_and_the_next_question_starts_another(upper, t
 def test_a_process_that_says_nothing_is_ended_and_told(upper, tmp_path):
     silent = Inspector(tmp_path, Limits(silent_s=0.5))
     try:
-        silent.warm()
+        silent.begin("saes", print, run=upper["run"])
         os.kill(silent.pid, signal.SIGSTOP)
         with pytest.raises(Unavailable, match="It took too long"):
             silent.ask("saes", run=upper["run"])
@@ -215,7 +215,7 @@ def test_whoever_waits_when_the_lab_closes_is_told_and_nothing_is_left_behind(up
 def test_the_process_dies_with_a_parent_that_was_killed(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from lorasae.inspection.inspector import Inspector;"
-        f"one = Inspector(Path({str(tmp_path)!r})); one.warm(); print(one.pid, flush=True); time.sleep(600)"
+        f"one = Inspector(Path({str(tmp_path)!r})); one.begin('saes', str, run=''); print(one.pid, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -231,7 +231,7 @@ def test_the_process_sees_no_secret_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("SOMETHING_ELSE", "x")
     one = Inspector(tmp_path)
     try:
-        one.warm()
+        one.begin("saes", str, run="")
         seen = Path(f"/proc/{one.pid}/environ").read_text().split("\0")
         names = {line.partition("=")[0] for line in seen}
         assert (

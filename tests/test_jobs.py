@@ -20,9 +20,10 @@ from lorasae.jobs.admission import Limits, Share
 from lorasae.jobs.jobs import Jobs
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.workers import devices, worker_environment
+from lorasae.store.run_folder import Run
 from lorasae.store.run_index import RunIndex
 from lorasae.store.run_records import FeatureRef, Pins
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.runs import RunStore
 from tests.fake_workers import FakeWorker, StubbornWorker, Workplace
 
 GENEROUS = Limits(visitor=Share(running=50, queued=1000))
@@ -150,7 +151,8 @@ def test_a_visitor_may_use_an_upload_of_their_own_and_nobody_else_s(bench):
 
 def test_the_machine_s_own_user_may_name_any_file(bench, tmp_path):
     (tmp_path / "text.txt").write_text("Some text.")
-    bench.submit("local", data={"source": str(tmp_path / "text.txt")}, train={"tokens": 10**9})
+    source = str(tmp_path / "text.txt")
+    assert bench.submit("local", data={"source": source}, train={"tokens": 10**9}).config.data.source == source
 
 
 def test_a_browser_without_a_cookie_owns_nothing(bench):
@@ -374,10 +376,10 @@ def test_name_and_sharing_are_in_the_folder_so_that_a_lost_index_costs_nothing(b
 
 
 def test_the_example_is_there_to_be_looked_at(bench, monkeypatch, tmp_path):
-    from lorasae.store import runs
+    from lorasae.store import run_folder
 
     example = RunStore(tmp_path / "elsewhere").create(RunConfig(name="example"))
-    monkeypatch.setattr(runs, "EXAMPLE_FOLDER", example.folder)
+    monkeypatch.setattr(run_folder, "EXAMPLE_FOLDER", example.folder)
     run = bench.jobs.store.open_id("example")
     assert run.read_only and run.about.shared and run.about.owner == "example" and bench.jobs.view("example").state == "created"
     assert "example" in bench.jobs.resume_blocked(run)

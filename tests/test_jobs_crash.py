@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lorasae.store.run_folder import Run
 from lorasae.store.run_index import RunIndex
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.runs import RunStore
 from tests.fake_workers import FakeWorker
 from tests.test_jobs import Bench, fast_path  # noqa: F401  # a fixture
 

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.store.checkpoints import newest_checkpoint
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.run_folder import Run
+from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
 from lorasae.training.supervision import Nobody, Stopped
 from tests.tiny_world import tiny_run, write_lossy_sae

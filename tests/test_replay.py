@@ -11,8 +11,9 @@ from lorasae.core.hook_points import HookPoint
 from lorasae.errors import LabError
 from lorasae.inspection.opened_run import OpenedRun
 from lorasae.store.replay import add_frame, forget_frames_after, frames, replay_of
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import DEFAULT_TEXT, FeatureRef, Pins, pins_from
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
 from lorasae.training.supervision import Nobody
 from tests.test_recipe import At, CrashAt, adapter_bytes, lasting

@@ -7,7 +7,10 @@ import pytest
 
 from lorasae.config import FORMAT, RunConfig
 from lorasae.errors import LabError
-from lorasae.store.runs import Run, RunStore, Status, home, replace_file
+from lorasae.store.durable import replace_file
+from lorasae.store.run_folder import Run
+from lorasae.store.run_records import Status
+from lorasae.store.runs import RunStore, home
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from lorasae.inspection.activity import Activity, ActivityCache, Progress, compu
 from lorasae.inspection.comparison import Comparison, compare
 from lorasae.inspection.opened_run import OpenedRun, OpenedSAE
 from lorasae.sources.data import micro_batches
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 N_DESKS = 3
 N_COMPARISONS = 32

@@ -126,11 +126,6 @@ class Inspector:
             if child is not None and child.asked.pop(number, None) is not None:
                 self._send(child, json.dumps({"cancel": number}))
 
-    def warm(self) -> None:
-        """Start the process, which takes seconds, before the first question."""
-        with self._lock:
-            self._running()
-
     @property
     def pid(self) -> int | None:
         """The process, if one is running."""

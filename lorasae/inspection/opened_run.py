@@ -21,7 +21,7 @@ from lorasae.sources.catalog import resolve
 from lorasae.sources.data import Chunks
 from lorasae.sources.loading import check_pair, check_size, load, load_sae
 from lorasae.sources.sae_card import SAECard
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 MAX_CHARACTERS = 20_000
 MAX_TOKENS = 512

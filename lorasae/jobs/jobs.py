@@ -17,9 +17,10 @@ from lorasae.jobs.queue_order import order
 from lorasae.jobs.scheduler import TRIES, Launcher, Scheduler
 from lorasae.jobs.workers import devices as devices_here
 from lorasae.jobs.workers import start_worker
+from lorasae.store.run_folder import Run
 from lorasae.store.run_index import Row, RunIndex
 from lorasae.store.run_records import Pins, Status
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.runs import RunStore
 from lorasae.store.source_record import source_changed
 
 

@@ -19,9 +19,10 @@ from lorasae.jobs.queue_order import order
 from lorasae.jobs.signs_of_life import patience, sign_of_life
 from lorasae.jobs.workers import FoundWorker, Worker
 from lorasae.store.claims import Claim
+from lorasae.store.run_folder import Run
 from lorasae.store.run_index import Row, RunIndex
 from lorasae.store.run_records import About, Status
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.runs import RunStore
 
 TRIES = 3
 RESTARTED = "The lab was restarted; the run goes on"

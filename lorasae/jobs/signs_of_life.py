@@ -1,7 +1,7 @@
 """Whether a run's process still gets somewhere: seen from outside, in what it writes."""
 
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
-from lorasae.store.runs import Run
 
 _QUIET_S = {"training": 120.0, "measuring": 600.0, "evaluating": 600.0}  # without a sign of life
 _QUIET_ELSE_S = 1800.0  # loading, downloading, reading, saving: they tell nothing while they work

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lorasae.identity import LOCAL_OWNER
 from lorasae.store.claims import Claim
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _KEPT = {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"} | {

@@ -14,7 +14,8 @@ from lorasae.planning.estimates import PlacedSAE, Speed, assumed_speed, forward_
 from lorasae.planning.machine import Machine, this_machine
 from lorasae.planning.model_sizes import ModelSizes, is_here, sizes_of
 from lorasae.sources.catalog import resolve, site_of
-from lorasae.store.runs import now, write_json
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import now
 
 LIMIT_S = 90
 

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from lorasae.store.durable import json_lines, replace_file
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 Frame = dict[str, Any]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lorasae.config import RunConfig
 from lorasae.sources.catalog import is_folder
 from lorasae.store.durable import write_json
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 
 def record_source(run: Run, config: RunConfig) -> None:

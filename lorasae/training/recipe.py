@@ -30,7 +30,7 @@ from lorasae.sources.data import micro_batches, step_chunks
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
 from lorasae.store.replay import forget_frames_after
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.training.pace import evaluated_steps
 from lorasae.training.recorder import Recorder
 from lorasae.training.supervision import Listener, Nobody, Report, Stopped, StopRequest, ending_told, stop_requests

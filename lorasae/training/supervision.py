@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from safetensors import SafetensorError
 
 from lorasae.errors import LabError
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import State, Status
-from lorasae.store.runs import Run
 
 STATUS_EVERY_S = 0.5
 

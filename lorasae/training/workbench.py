@@ -23,7 +23,7 @@ from lorasae.sources.loading import Loaded, load
 from lorasae.sources.still_to_fetch import still_to_fetch
 from lorasae.store.checkpoints import Checkpoint
 from lorasae.store.durable import replace_file
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.store.source_record import record_source
 from lorasae.training.pace import Pace
 from lorasae.training.supervision import Report

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from lorasae.errors import LabError
 from lorasae.identity import NOBODY, Action, Refused, may, owner_of
 from lorasae.lab import Lab
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 
 
 class Unknown(LabError):

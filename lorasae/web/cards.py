@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from lorasae.errors import LabError
 from lorasae.lab import Lab
-from lorasae.store.runs import EXAMPLE_ID, Run
+from lorasae.store.run_folder import EXAMPLE_ID, Run, example
 from lorasae.web.glances import Glances
 from lorasae.web.summaries import Summary, card
 
@@ -34,7 +34,7 @@ class Cards:
 
     def example(self, visitor: str) -> Summary | None:
         """The run that comes with the lab."""
-        run = self._lab.store.example
+        run = example()
         if run is not None:
             with suppress(LabError):
                 return self._card(EXAMPLE_ID, str(run.folder), visitor, under_way=False)

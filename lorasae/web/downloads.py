@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from lorasae.store.charts import columns_of, csv_lines
 from lorasae.store.metrics_file import rows_in
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.web.access import Looked, Unknown
 from lorasae.web.answers import encoded
 from lorasae.web.redaction import redacted

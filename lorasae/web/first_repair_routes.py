@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from lorasae.demo.first_repair import NAME, PINS, first_repair
 from lorasae.lab import Lab
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.web.access import Owner
 from lorasae.web.answers import Answer
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Header, Query
 
 from lorasae.lab import Lab
 from lorasae.store.metrics_file import MetricsFiles, Place, place_from
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.web.access import Busy, Looked, Owner
 from lorasae.web.events import HEARTBEAT, EventStream
 from lorasae.web.summaries import status_of

@@ -10,8 +10,8 @@ from lorasae.lab import Lab
 from lorasae.metrics import METRICS
 from lorasae.store.charts import as_json
 from lorasae.store.metrics_file import MetricsFiles, rows_in
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import MAX_NAME, MAX_PINNED_FEATURES, MAX_PINNED_TEXT, pins_from, pins_to_json
-from lorasae.store.runs import Run
 from lorasae.web.access import Acted, Looked, Owner
 from lorasae.web.answers import Answer
 from lorasae.web.cards import Cards

@@ -12,8 +12,8 @@ from lorasae.lab import Lab
 from lorasae.sources.catalog import is_folder, resolve
 from lorasae.sources.neuronpedia import neuronpedia_id
 from lorasae.sources.sae_card import SAECard
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import pins_to_json
-from lorasae.store.runs import Run
 from lorasae.web.access import may_act
 from lorasae.web.glances import Glance
 

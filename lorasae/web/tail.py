@@ -11,7 +11,7 @@ from typing import Any
 from lorasae.errors import LabError
 from lorasae.store.charts import Columns, as_json
 from lorasae.store.metrics_file import Growth, MetricsFile, Place
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.web.access import lookers
 from lorasae.web.events import event
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from lorasae.store.runs import Run, write_json
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import Run
 from tests.browser.conftest import ROOT, LabProcess, Visit
 
 EXAMPLE = ROOT / "assets" / "demo" / "run"

@@ -17,7 +17,8 @@ from lorasae.identity import may
 from lorasae.sources.data import micro_batches
 from lorasae.sources.loading import load
 from lorasae.store.replay import replay_of
-from lorasae.store.runs import EXAMPLE_FOLDER, EXAMPLE_ID, Run, RunStore
+from lorasae.store.run_folder import EXAMPLE_FOLDER, EXAMPLE_ID, Run
+from lorasae.store.runs import RunStore
 
 EXAMPLE = Run(EXAMPLE_FOLDER)
 METRICS = list(EXAMPLE.metrics())

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lorasae.config import RunConfig
-from lorasae.store.runs import Run, RunStore
+from lorasae.store.run_folder import Run
+from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
 from tests.tiny_world import tiny_run
 

@@ -12,7 +12,7 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.lab import open_lab
 from lorasae.settings import LabSettings
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from tests.faults.conftest import ROOT, App, check_whole, until, workers_of
 
 

@@ -18,9 +18,9 @@ from lorasae.config import RunConfig
 from lorasae.identity import COOKIE, LOCAL_OWNER, owner_of
 from lorasae.lab import Lab, open_lab
 from lorasae.settings import LabSettings, settings_from
-from lorasae.store import runs as runs_module
+from lorasae.store import run_folder
+from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
-from lorasae.store.runs import Run
 from lorasae.web.app import WebApp, guarded, web_app
 from lorasae.web.server import LabServer
 
@@ -98,7 +98,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "config.json").write_text(json.dumps(described))
     (folder / "status.json").write_text(json.dumps({"state": "succeeded", "phase": "done", "step": 144, "n_steps": 144}))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(0, 5)))
-    monkeypatch.setattr(runs_module, "EXAMPLE_FOLDER", folder)
+    monkeypatch.setattr(run_folder, "EXAMPLE_FOLDER", folder)
     return folder
 
 

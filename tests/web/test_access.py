@@ -9,7 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from lorasae.jobs.jobs import JobView
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from lorasae.web.access import acted_on, looked_at, owner
 from tests.web.conftest import World
 

@@ -15,7 +15,7 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import COOKIE
 from lorasae.inspection.inspector import Unavailable
-from lorasae.store.runs import Run
+from lorasae.store.run_folder import Run
 from tests.tiny_world import tiny_run
 from tests.web.conftest import OWNERS, SECRETS, Served, World, make_world, serve
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from lorasae.demo.build import checksums
 from lorasae.demo.first_repair import PINS, first_repair
 from lorasae.store.durable import write_json
-from lorasae.store.runs import EXAMPLE_ID, EXAMPLE_OWNER, Run, RunStore
+from lorasae.store.run_folder import EXAMPLE_ID, EXAMPLE_OWNER, Run
+from lorasae.store.runs import RunStore
 
 NAME = "Example: the pocket model repaired"
 DEFAULT_OUT = Path("assets/demo")
