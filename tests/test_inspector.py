@@ -226,13 +226,21 @@ def test_the_process_dies_with_a_parent_that_was_killed(tmp_path):
     assert gone(child, 20)  # it may have to finish importing first
 
 
+def environment_of(pid: int) -> list[str]:
+    """Of a process just started; for an instant it has none yet."""
+    deadline = time.monotonic() + 10
+    while not (content := Path(f"/proc/{pid}/environ").read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return content.split("\0")
+
+
 def test_the_process_sees_no_secret_and_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("SOMETHING_ELSE", "x")
     one = Inspector(tmp_path)
     try:
         one.begin("saes", str, run="")
-        seen = Path(f"/proc/{one.pid}/environ").read_text().split("\0")
+        seen = environment_of(one.pid)
         names = {line.partition("=")[0] for line in seen}
         assert (
             "HF_TOKEN" not in names and "SOMETHING_ELSE" not in names and "HF_HUB_OFFLINE=1" in seen and "OMP_WAIT_POLICY=passive" in seen

@@ -138,7 +138,8 @@ def test_a_reader_who_leaves_gives_the_stream_up(open_to_visitors: World) -> Non
     try:
         address = f"{served.address}/lab/runs/{world.run('A').run_id}/steer?feature=1&prompt=a"
         with httpx.Client(cookies={COOKIE: SECRETS["A"]}) as client, client.stream("GET", address) as answer:
-            assert next(answer.iter_lines()) == "event: start"
+            lines = answer.iter_lines()  # kept: httpx closes the connection with the iterator
+            assert next(lines) == "event: start"
             assert not stand_in.cancelled.is_set()
         assert stand_in.cancelled.wait(5)
     finally:
@@ -150,7 +151,8 @@ def test_a_server_that_stops_does_not_wait_for_a_stream(open_to_visitors: World)
     served = serve(world)
     address = f"{served.address}/lab/runs/{world.run('A').run_id}/steer?feature=1&prompt=a"
     with httpx.Client(cookies={COOKIE: SECRETS["A"]}) as client, client.stream("GET", address) as answer:
-        assert next(answer.iter_lines()) == "event: start"
+        lines = answer.iter_lines()
+        assert next(lines) == "event: start"
         assert served.stop() < 4 and stand_in.cancelled.wait(2)
 
 
