@@ -4,10 +4,10 @@ import { colour, h, show, svg } from "/lab/assets/dom.js";
 import { nearest } from "/lab/assets/series.js";
 
 const DASHES = { solid: "", dash: "6 4", dot: "1.5 3.5", dashdot: "7 3 1.5 3", longdash: "11 4", longdashdot: "11 3 1.5 3" };
-const PLOTLY = "/lab/assets/plotly.min.js";
+const PLOTLY = "/lab/assets/vendor/plotly-basic.min.js";
 const touch = () => matchMedia("(pointer: coarse)").matches;
 
-// plotly.js, fetched once and only when a chart is to be drawn. The reference is taken at once: Gradio has a Plotly of its own.
+// plotly.js, fetched once, by pages that draw charts. The reference is taken at once: Gradio has a Plotly of its own.
 let plotly;
 export const loadPlotly = () =>
   (plotly ??= new Promise((loaded, failed) => {
@@ -20,11 +20,6 @@ export const loadPlotly = () =>
     };
     document.head.append(script);
   }));
-
-// Fetched ahead, run only when it is needed: the numbers of a page are read before its charts.
-export function fetchPlotlyAhead() {
-  if (!plotly) document.head.append(h("link", { rel: "preload", as: "script", href: PLOTLY }));
-}
 
 // spec: {key, title, unit, fromZero}. on: {zoom(range | null), point(x | null), hold(bool)}; x always in units of the x axis.
 export function chart(spec, on) {

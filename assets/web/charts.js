@@ -108,13 +108,14 @@ export function charts(specs, source, tools = []) {
     if (!tableBox.hidden) return fillTable(drawings, whole.axis);
     for (const [i, each] of shown.entries()) {
       each.stale = !wanted.includes(each);
-      if (!each.stale) await each.draw(drawings[i].curves, whole, source.sentence(each.spec));
+      if (each.stale) continue;
+      await each.draw(drawings[i].curves, whole, source.sentence(each.spec));
+      await new Promise((done) => setTimeout(done)); // one chart is seen while the next is drawn
     }
   }
 
   // New rows come as fast as the worker writes them; they are drawn as fast as this machine draws, and not at all where nobody looks: a
-  // chart
-  // that is out of sight is stale until somebody scrolls there.
+  // chart that is out of sight is stale until somebody scrolls there.
   async function update() {
     again = true;
     if (busy) return;

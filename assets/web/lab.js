@@ -1,7 +1,11 @@
 // Starts what every page has, and mounts live views ("islands"): every element with data-lab="NAME" gets NAME.js's mount(element, props),
-// now and whenever one appears.
-import { problem } from "/lab/assets/dom.js";
-import { header } from "/lab/assets/header.js";
+// now and whenever one appears. It waits for no other script before it starts.
+const script = (name) => import(`/lab/assets/${name}.js`);
+
+// Gradio's config names a page's views before Gradio has drawn their places: their scripts come meanwhile.
+for (const { props } of window.gradio_config?.components ?? []) {
+  for (const [, name] of String(props?.value ?? "").matchAll(/data-lab="(\w+)"/g)) script(name).catch(() => {});
+}
 
 const mounted = new WeakMap();
 
@@ -11,10 +15,11 @@ async function mount(element) {
   element.closest(".prose")?.classList.remove("prose", "gradio-style"); // Gradio's text style would colour everything inside
   let unmount;
   try {
-    const view = await import(`/lab/assets/${element.dataset.lab}.js`);
+    const view = await script(element.dataset.lab);
     unmount = await view.mount(element, JSON.parse(element.dataset.props || "{}"));
   } catch (error) {
     console.error(error);
+    const { problem } = await script("dom");
     element.replaceChildren(problem(new Error("This part of the page could not be shown. Your runs are safe. Reload the page.")));
   }
   mounted.set(element, unmount || (() => {}));
@@ -37,4 +42,4 @@ new MutationObserver((changes) => {
   }
 }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-props"] });
 islandsIn(document.documentElement).forEach(mount);
-header();
+script("header").then(({ header }) => header());

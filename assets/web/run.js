@@ -1,7 +1,7 @@
 // The page of one run. It reads what was saved, never a form: the settings, the numbers and the state are those of the run itself.
 import { ask, empty, h, problem, runAddress, show } from "/lab/assets/dom.js";
 import { askToDelete, nameField, sharing } from "/lab/assets/actions.js";
-import { fetchPlotlyAhead } from "/lab/assets/chart.js";
+import { loadPlotly } from "/lab/assets/chart.js";
 import { ENDED, follow } from "/lab/assets/live.js";
 import { logTail } from "/lab/assets/log.js";
 import { called, isBusy, progress, stateWord, tabTitle } from "/lab/assets/progress.js";
@@ -16,15 +16,18 @@ import { gapSentence } from "/lab/assets/words.js";
 
 // props: {defaults}: the settings of a run that changes nothing.
 export async function mount(element, { defaults }) {
-  await style("run");
+  const dressed = style("run");
   const runId = new URL(location.href).searchParams.get("run");
   if (!runId) {
+    await dressed;
     element.replaceChildren(empty("This address names no run.", { href: "/runs", text: "See all runs" }));
     return undefined;
   }
+  const asked = ask(runAddress(runId));
+  loadPlotly().catch(() => {}); // read while the lab answers; a chart that cannot be drawn says so itself
+  await dressed;
   element.replaceChildren(h("p.lab-note", { role: "status" }, "Opening the run…"));
-  fetchPlotlyAhead();
-  const summary = await ask(runAddress(runId)).catch((error) => {
+  const summary = await asked.catch((error) => {
     element.replaceChildren(h("div.lab-stack", {}, problem(error), h("div", {}, h("a.lab-button", { href: "/runs" }, "See all runs"))));
   });
   return summary && page(element, summary, defaults);
@@ -56,10 +59,10 @@ function page(element, summary, defaults) {
     section("Files", filesBox, logTail(run)),
     section("Who may look", keeping),
   );
-  update();
-  playReplay();
   const live = follow(run.run_id, { history, rows, status, away: tellAway });
   live.open();
+  update();
+  playReplay();
 
   function history({ series: columns }) {
     series.replace(columns);

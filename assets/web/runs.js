@@ -1,6 +1,5 @@
 // The page of all runs: cards to search, sort, rename, delete and compare. `/runs?compare=a,b` shows the comparison instead.
 import { ask, empty, h, problem, remember } from "/lab/assets/dom.js";
-import { compare } from "/lab/assets/compare.js";
 import { called, isBusy, stateWord } from "/lab/assets/progress.js";
 import { runCard } from "/lab/assets/run_card.js";
 import { style } from "/lab/assets/style.js";
@@ -17,7 +16,7 @@ export async function mount(element) {
   await Promise.all([style("run"), style("runs")]);
   const asked = new URL(location.href).searchParams;
   const compared = listed(asked.get("compare"));
-  return compared.length ? compare(element, compared) : list(element, asked);
+  return compared.length ? (await import("/lab/assets/compare.js")).compare(element, compared) : list(element, asked);
 }
 
 async function list(element, asked) {

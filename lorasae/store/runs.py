@@ -100,7 +100,7 @@ class RunStore:
         return [Run(self.root / run_id) for run_id in self.ids() if (self.root / run_id / "config.json").is_file()]
 
     def remove(self, run: Run) -> None:
-        """Delete a run's folder. It is renamed first, so that no half of a run is ever found.
+        """Delete a run's folder, and what was worked out from it. It is renamed first, so that no half of a run is ever found.
 
         Raises:
             LabError: If the folder cannot be moved.
@@ -114,6 +114,8 @@ class RunStore:
             found = f"Its folder cannot be moved: {error.strerror}"
             raise LabError(f"The run {run.run_id} was to be deleted", found, f"Delete {run.folder} by hand") from None
         shutil.rmtree(doomed, ignore_errors=True)
+        for derived in self.home.glob(f"cache/*/{run.folder.name}"):
+            shutil.rmtree(derived, ignore_errors=True)
 
     def sweep(self) -> None:
         """Clear away what a crash left of creating and of deleting."""

@@ -1,4 +1,4 @@
-"""Scripts, styles and pictures of the lab, and plotly.js from the installed package: nothing is fetched from elsewhere.
+"""Scripts, styles and pictures of the lab, and the scripts of others it ships: nothing is fetched from elsewhere.
 
 Each file is compressed once and named by its content, so that a browser asks whether it changed and gets an empty answer when it did not.
 """
@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -59,16 +58,12 @@ def add_asset_routes(app: FastAPI) -> None:
     """`/lab/assets/…`."""
     assets = Assets()
 
-    @app.api_route("/lab/assets/plotly.min.js", methods=["GET", "HEAD"])
-    def plotly(request: Request) -> Response:
-        return _sent(assets.at(_plotly_js()), request, _DAY)
-
     @app.api_route("/lab/assets/{address:path}", methods=["GET", "HEAD"])
     def asset(request: Request, address: str) -> Response:
         path = WEB_ASSETS / address
         if not _ADDRESS.fullmatch(address) or path.suffix not in _TYPES or not path.is_file():
             raise Unknown("A file of the lab was asked for", "There is none of that name", "Reload the page")
-        return _sent(assets.at(path), request, _ASK)
+        return _sent(assets.at(path), request, _DAY if address.startswith("vendor/") else _ASK)
 
 
 def _sent(asset: Asset, request: Request, keep: str) -> Response:
@@ -85,9 +80,3 @@ def _asset(path: Path, version: tuple[int, int]) -> Asset:
     packed = gzip.compress(content, 6, mtime=0)
     etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
     return Asset(version, content, packed if len(packed) < 0.9 * len(content) else b"", etag, _TYPES[path.suffix])
-
-
-def _plotly_js() -> Path:
-    spec = find_spec("plotly")
-    assert spec is not None and spec.origin is not None  # a requirement of the package
-    return Path(spec.origin).parent / "package_data" / "plotly.min.js"

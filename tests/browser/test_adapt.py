@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import LabProcess, Visit
 
@@ -21,6 +21,10 @@ def ready(page: Page) -> None:
 
 def box(page: Page, name: str) -> str:
     return page.locator(f"#adapt-{name} :is(input, textarea)").first.input_value()
+
+
+def problem(page: Page, sentence: str) -> Locator:
+    return page.locator(".lab-formproblem", has_text=sentence)
 
 
 def test_the_picture_follows_what_is_chosen_by_box_map_and_keyboard(
@@ -77,7 +81,7 @@ def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[
     upload.set_input_files(tmp_path / "bad.txt")
     expect(page.get_by_text("It holds zero bytes")).to_be_visible()
     upload.set_input_files(tmp_path / "good.jsonl")
-    expect(page.get_by_text("good.jsonl is kept: ")).to_be_visible()
+    expect(problem(page, "good.jsonl is kept: 114 bytes, 3 documents.")).to_contain_text("give more text, or fewer tokens per sequence")
     expect(page.locator("#adapt-data-column :is(input, textarea)").first).to_have_value("body")
     page.get_by_text("As YAML, and from a terminal").click()
     yaml = page.locator("#adapt-yaml textarea")
@@ -85,14 +89,14 @@ def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[
     text = yaml.input_value()
     yaml.fill(text.replace("rank: 16", "rankk: 16"))
     page.get_by_role("button", name="Put this YAML into the form").click()
-    expect(page.locator(".lab-formproblem")).to_contain_text("The setting adapter.rankk was given. There is no such setting.")
+    expect(problem(page, "The setting adapter.rankk was given. There is no such setting.")).to_be_visible()
     expect(yaml).to_have_value(text.replace("rank: 16", "rankk: 16"))
     yaml.fill(text.replace("rank: 16", "rank: 24"))
     page.get_by_role("button", name="Put this YAML into the form").click()
     expect(page.locator(".adapt-diff tbody tr")).to_have_text(["Rank1624Take back"])
     page.locator("#adapt-model input").fill("gema-2-2b")
     page.keyboard.press("Enter")
-    expect(page.locator(".lab-formproblem")).to_contain_text("Nearest: ")
+    expect(problem(page, "Nearest: ")).to_be_visible()
     seen.clean()
 
 

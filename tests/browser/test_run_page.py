@@ -21,6 +21,10 @@ ROWS = (EXAMPLE / "metrics.jsonl").read_text().splitlines()
 HOSTILE = "<img src=x onerror=alert(1)> & </script>"
 NEWEST = "Math.max(...document.querySelector('[data-chart=kl] .chart-plot').data[0].x)"
 RANGES = "[...document.querySelectorAll('.chart-plot')].map((plot) => plot._fullLayout.xaxis.range.map(Math.round).join())"
+LOOK_AWAY = """(away) => {
+    Object.defineProperty(document, 'hidden', {value: away, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
 DRAWN = "((plots) => plots.length && plots.every((plot) => plot.data?.length))([...document.querySelectorAll('.chart-plot')])"
 
 
@@ -87,10 +91,9 @@ def test_a_row_is_drawn_soon_after_it_is_written_and_the_zoom_is_the_visitors(wr
         expect(page.locator(".result-sentence")).to_contain_text("of the damage repaired")
 
         drag_over(page, 0.2, 0.6)
-        page.wait_for_function(f"!{RANGES}[0].startsWith('0,')")
+        page.wait_for_function(f"!{RANGES}[0].startsWith('0,') && new Set({RANGES}).size === 1")  # all charts show the same stretch
         zoomed = page.evaluate(RANGES)
         assert len(zoomed) == 6
-        assert len(set(zoomed)) == 1  # all charts show the same stretch
         for number in range(61, 71):
             run.row(number)
         page.wait_for_function("document.querySelector('[data-chart=kl] .chart-legend').textContent")
@@ -113,6 +116,26 @@ def drag_over(page: Page, left: float, right: float) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * right, box["y"] + 60, steps=6)
     page.mouse.up()
+
+
+def test_a_tab_out_of_sight_gives_its_stream_back_and_is_up_to_date_again_when_seen(written, visit: Callable[..., Visit]) -> None:
+    run = written("a00009", n_rows=41)
+    run.status("running", 40)
+    with run.run.claimed():
+        page = visit(run.page).page
+        page.wait_for_function(DRAWN)
+        page.clock.install()
+        page.evaluate(LOOK_AWAY, True)
+        page.clock.run_for(21_000)
+        run.row(41)
+        run.status("running", 72)
+        with page.expect_response(re.compile(f"/lab/runs/{run.run.run_id}$")):
+            page.clock.run_for(6000)
+        expect(page).to_have_title(re.compile("^● 50 % "))  # it asks now and then
+        assert page.evaluate(NEWEST) == 40  # and no rows come
+        page.evaluate(LOOK_AWAY, False)
+        page.clock.resume()
+        page.wait_for_function(f"{NEWEST} >= 41")
 
 
 def test_a_hundred_thousand_points_open_whole_and_sharpen_where_one_zooms(written, visit: Callable[..., Visit]) -> None:

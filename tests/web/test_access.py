@@ -17,7 +17,7 @@ OPEN_TO_ALL = {  # about no run, and the same for everybody
     "/healthz",
     "/readyz",
     "/lab/metrics",
-    "/lab/assets/plotly.min.js",
+    "/lab/assets/vendor/plotly-basic.min.js",
     "/lab/assets/{address:path}",
     "/lab/catalog",
     "/lab/catalog/saes",

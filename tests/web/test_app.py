@@ -1,5 +1,6 @@
 """`python app.py`: up soon, without torch and without asking anybody; told to stop, it stops; what is wrong is said in a sentence."""
 
+import asyncio
 import http.client
 import os
 import signal
@@ -244,3 +245,22 @@ def test_an_address_of_another_machine_is_told_in_a_sentence() -> None:
     )
     with pytest.raises(Exception, match="an address of this machine"):
         listening(settings)
+
+
+def test_no_answer_on_a_kept_connection_waits_for_an_acknowledgement(tmp_path: Path) -> None:
+    async def accepted_without_delay() -> bool:
+        found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def met(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(bool(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+            writer.close()
+
+        port = free_port()
+        settings = settings_from({"LORASAE_HOME": str(tmp_path), "LORASAE_PORT": str(port)})
+        async with await asyncio.start_server(met, sock=listening(settings)):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            answer = await asyncio.wait_for(found, 5)
+            writer.close()
+            return answer
+
+    assert asyncio.run(accepted_without_delay())
