@@ -3,7 +3,8 @@
     python -m tests.load.page_times --times 5
 
 Each time is that of a new browser with an empty cache, from the browser's own clock. Targets: the lab up < 8 s, first paint of Home < 2 s,
-a run with 100,000 points drawn < 1 s, a row on the chart < 1.5 s after it was written, 128 tokens compared < 1 s, the next feature < 150 ms.
+a run with 100,000 points drawn < 1 s, a row on the chart < 1.5 s after it was written, 128 tokens compared < 1 s, the next feature
+< 150 ms.
 """
 
 import argparse
