@@ -48,6 +48,12 @@ def test_a_name_cannot_lead_out_of_the_owners_folder(tmp_path):
     assert kept.path.parent == tmp_path / "uploads" / "visitor-1"
 
 
+@pytest.mark.parametrize(("name", "plain"), [("My story (2).txt", "My_story_2"), ("$(rm -rf).txt", "rm_-rf"), ("日記.txt", "text")])
+def test_a_kept_text_is_known_by_its_name(tmp_path, name, plain):
+    kept = keep(tmp_path, "visitor-1", name, b"text")
+    assert kept.path.name.startswith(f"{plain}.") and kept.path.suffix == ".txt"
+
+
 def test_a_browser_without_a_cookie_keeps_nothing(tmp_path):
     with pytest.raises(LabError, match="no cookie"):
         keep(tmp_path, NOBODY, "a.txt", b"text")

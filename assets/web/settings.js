@@ -1,10 +1,14 @@
 // A run's settings as a table, in the words of the config file; what differs from the default stands out.
 import { h } from "/lab/assets/dom.js";
 
+// A text by its name alone: where on the lab's machine a file lies says nothing.
+const textName = (source) => (source.startsWith("/") ? source.split("/").at(-1) : source);
+
 // {"train.tokens": 147456, …}: one entry per setting, whatever its depth. SAEs are read as one setting.
 export function flat(config, prefix = "") {
   return Object.entries(config).reduce((all, [key, value]) => {
     const name = prefix ? `${prefix}.${key}` : key;
+    if (name === "data.source") return { ...all, [name]: textName(value) };
     if (name === "saes") return { ...all, saes: value.map(({ release, sae_id }) => [release, sae_id].filter(Boolean).join(" / ")) };
     const nested = value !== null && typeof value === "object" && !Array.isArray(value);
     return { ...all, ...(nested ? flat(value, name) : { [name]: value }) };
@@ -34,7 +38,7 @@ export function inShort({ config: { model, adapter, train, data }, saes }) {
   const where = adapter.layers.length
     ? `layers ${adapter.layers.join(", ")}`
     : { after: "layers after the SAE", all: "all layers" }[adapter.placement];
-  const text = data.source === "pocket" ? "" : ` of ${data.source}`;
+  const text = data.source === "pocket" ? "" : ` of ${textName(data.source)}`;
   return [
     model.model,
     `SAE at ${places.join(", ")}`,

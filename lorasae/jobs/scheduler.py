@@ -15,19 +15,19 @@ from typing import Protocol
 
 from lorasae.errors import LabError
 from lorasae.jobs.admission import Limits
+from lorasae.jobs.found_runs import FoundRuns
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.signs_of_life import patience, sign_of_life
 from lorasae.jobs.workers import FoundWorker, Worker
 from lorasae.store.claims import Claim
 from lorasae.store.run_folder import Run
 from lorasae.store.run_index import Row, RunIndex
-from lorasae.store.run_records import About, Status
+from lorasae.store.run_records import Status
 from lorasae.store.runs import RunStore
 
 TRIES = 3
 RESTARTED = "The lab was restarted; the run goes on"
 _TICK_S = 0.25
-_SETTLED_NS = 1_000_000_000  # file systems count time in coarse steps: two changes within one may look like one
 _AFTER_PROBLEM_S = 2.0
 _LEAVE_S = 10.0  # between asking a hanging process to end and ending it
 _CLOSE_S = 8.0  # a Space gives ten seconds
@@ -68,13 +68,13 @@ class Scheduler:
         self.store, self.index, self.limits, self.launcher, self.devices = store, index, limits, launcher, devices
         self._lock, self._clock = lock, clock
         self._at_work: dict[str, AtWork] = {}
-        self._folders_seen = 0
+        self._found = FoundRuns(store, index)
         self._problem = ""
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
 
     def start(self) -> None:
-        """Bring index and folders together, then serve the queue."""
+        """Take up what was left, then serve the queue."""
         with self._lock:
             self.take_up()
         self._thread.start()
@@ -108,40 +108,17 @@ class Scheduler:
                 time.sleep(0.02)
             self._at_work.clear()
 
-    # Index and folders
-
     def discover(self) -> None:
-        """Take runs into the index that something else made: a terminal, or an app whose index is lost."""
+        """Take runs into the index that something else made."""
         with self._lock:
-            changed = self.store.root.stat().st_mtime_ns if self.store.root.is_dir() else 0
-            if changed == self._folders_seen:
-                return
-            new = [Run(self.store.root / run_id) for run_id in self.store.ids() if run_id not in self.index.known()]
-            for run in sorted(new, key=lambda run: (run.owed_since or "", run.run_id)):
-                if (about := _about(run)) is not None:
-                    self.index.add(run.run_id, about, "queued" if run.owed_since else "", self.index.next_place())
-            if time.time_ns() - changed > _SETTLED_NS:
-                self._folders_seen = changed
+            self._found.take_in()
 
     def take_up(self) -> None:
         """What an earlier app left: its processes adopted, its unfinished runs queued, its forgotten ones forgotten."""
         self.store.sweep()
-        self.discover()
-        runs = {run.run_id: run for run in self.store.all()}
-        for run_id in self.index.known():
-            if run_id not in runs:
-                self.index.remove(run_id)
-                continue
-            row, run = self.index.row(run_id), runs[run_id]
-            assert row is not None
-            self._compare(row, run)
+        self._found.take_in()
+        for row, run in self._found.agreed():
             self._take_up_job(row, run)
-
-    def _compare(self, row: Row, run: Run) -> None:
-        """The folder's word about a run goes before the index's."""
-        about = _about(run)
-        if about and (about.owner, about.name, about.shared, about.hidden) != (row.owner, row.name, row.shared, row.hidden):
-            self.index.describe(row.run_id, about)
 
     def _take_up_job(self, row: Row, run: Run) -> None:
         if run.owed_since is None:
@@ -179,7 +156,7 @@ class Scheduler:
     def tick(self) -> None:
         """One look at everything."""
         with self._lock:
-            self.discover()
+            self._found.take_in()
             for each in list(self._at_work.values()):
                 self._attend(each)
             for device in self._free_devices():
@@ -303,14 +280,6 @@ class Scheduler:
         if run.is_claimed:
             raise LabError("The run was to be ended", f"Its process {worker.pid} does not end", "End that process by hand, then try again")
         self._at_work.pop(run.run_id, None)
-
-
-def _about(run: Run) -> About | None:
-    """What is said about a run; None of a damaged or newer one, which is not listed, and left alone."""
-    try:
-        return run.about
-    except LabError:
-        return None
 
 
 def _beginning(before: Status) -> Status:

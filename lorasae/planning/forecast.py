@@ -75,10 +75,8 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
     }
 
 
-def why_not_measured(config: RunConfig, fits: str, training: bool, *, may_measure: bool = True) -> str | None:
+def why_not_measured(config: RunConfig, fits: str, training: bool) -> str | None:
     """Why these settings cannot be measured now, in a sentence; None if they can."""
-    if not may_measure:
-        return "Measurements are for the owner of the lab; this is reckoned from the speed last measured."
     if training:
         return "A run is training on this machine: a measurement now would disturb it, and be wrong. It can be made when the run is done."
     if fits == "does not fit":

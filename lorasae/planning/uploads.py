@@ -1,6 +1,7 @@
-"""Text that people bring: checked, and kept as HOME/uploads/OWNER/SHA256.txt or .jsonl. And which files of this machine a run may name."""
+"""Text that people bring: checked, and kept as HOME/uploads/OWNER/NAME.HASH.txt or .jsonl. And which files here a run may name."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,13 +50,19 @@ def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
     text = _text(asked, content)
     n_documents, columns = _json_lines(asked, text) if suffix == ".jsonl" else (sum(1 for _ in paragraphs(text.splitlines(), asked)), ())
     folder = home / "uploads" / owner
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:24]}{suffix}"
+    ending = f".{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+    path = next(folder.glob(f"*{ending}"), folder / f"{_plain(name)}{ending}")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         if owner != LOCAL_OWNER and len(list(folder.iterdir())) >= MAX_FILES:
             raise LabError(asked, f"There are {MAX_FILES} texts of yours already", "Use one of them, or the pocket world")
         replace_file(path, content)
     return Upload(path, name, len(content), n_documents, columns)
+
+
+def _plain(name: str) -> str:
+    """A file's name without its ending, of characters that mean nothing to any disk, shell or page."""
+    return re.sub(r"[^A-Za-z0-9-]+", "_", Path(name).stem).strip("_")[:40] or "text"
 
 
 def _text(asked: str, content: bytes) -> str:
