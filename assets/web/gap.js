@@ -1,5 +1,4 @@
-// The four conditions as a picture: the floor is the original model, the ceiling the same model with its SAE, and the marker where we are
-// now.
+// The four conditions as a picture: the floor is the original model, the ceiling the same model with its SAE, the marker where we are now.
 import { h, svg } from "/lab/assets/dom.js";
 import { style } from "/lab/assets/style.js";
 import { told } from "/lab/assets/words.js";
@@ -7,6 +6,7 @@ import { told } from "/lab/assets/words.js";
 const [TOP, BOTTOM] = [40, 206]; // the highest and the lowest place of a condition in the picture
 const [ABOVE, BELOW] = [14, 6]; // what a label takes up around its baseline
 const [LEFT, RIGHT] = [16, 164]; // where labels begin: on the bar, beside the marker
+const OFF_AT = 420; // where the ring stands, right of every label
 const nats = (value) => told(value, "nats/token");
 
 // -> {element, update({ce_original, ce_original_sae, ce_adapted_sae, ce_adapted})}; a condition not measured yet is null.
@@ -18,7 +18,7 @@ export function gapPicture() {
   const now = label("adapted", RIGHT, 5);
   const won = label("small", 80, 0);
   const left = label("small", 80, 0);
-  const off = label("adapted", 80, -14);
+  const off = label("adapted", 440 - OFF_AT, -14);
   const wonBar = svg("rect.gap-won", { x: 20, width: 120 });
   const leftBar = svg("rect.gap-left", { x: 20, width: 120 });
   const marker = svg("g.gap-marker", {}, svg("line", { x1: 14, x2: 152, y1: 0, y2: 0 }), svg("path", { d: "M152 0l9-6v12z" }), now);
@@ -70,17 +70,17 @@ export function gapPicture() {
     set(floor, { x: below ? RIGHT : LEFT, y: floorAt });
     set(now, { y: nowAt - y });
     marker.style.transform = `translateY(${y}px)`;
-    write(now, here === null ? "" : nats(here), here === null ? "training has not moved it yet" : "adapted + SAE");
+    write(now, here === null ? "" : nats(here), here === null ? "training has not moved it yet" : `adapted + SAE${place.beyond(here)}`);
     bar(wonBar, top, Math.max(top, y));
     bar(leftBar, Math.min(y, bottom), bottom);
     word(won, here === null || here > high ? "" : below ? "the whole gap" : `won back ${(high - here).toFixed(3)}`, top, below ? bottom : y);
-    word(left, ...(below ? [`learned ${(low - here).toFixed(3)}`, bottom, y] : [gapLeft(low, high, here), y, bottom]));
+    word(left, ...(below ? [`learned ${(low - here).toFixed(3)}`, bottom, y] : [gapLeft(low, high, here), Math.max(top, y), bottom]));
     beside.style.display = plain === null ? "none" : "";
     const dot = plain === null ? 0 : place(plain);
-    beside.style.transform = `translate(360px, ${dot}px)`;
+    beside.style.transform = `translate(${OFF_AT}px, ${dot}px)`;
     const taken = [here === null ? [] : [nowAt], above ? [ceilingAt] : [], below ? [floorAt] : []].flat();
     set(off, { y: free(dot - 14, [...lines, dot], taken) - dot });
-    write(off, plain === null ? "" : nats(plain), "adapted, SAE off");
+    write(off, plain === null ? "" : nats(plain), plain === null ? "" : `adapted, SAE off${place.beyond(plain)}`);
   }
 
   return { element, update };
@@ -88,12 +88,16 @@ export function gapPicture() {
 
 const gapLeft = (low, high, here) => (here === null ? `gap ${(high - low).toFixed(3)}` : `left ${(here - low).toFixed(3)}`);
 
-// -> (value) => its height in the picture. What lies outside of the gap makes room for itself, up to the height of the gap on either side.
+// -> (value) => its height in the picture. What lies outside of the gap makes room for itself, up to the height of the gap on either side;
+// beyond(value) is the mark of what lies still further.
 function placing(low, high, others) {
-  const share = (value) => Math.min(2, Math.max(-1, (value - low) / (high - low || 1)));
+  const exact = (value) => (value - low) / (high - low || 1);
+  const share = (value) => Math.min(2, Math.max(-1, exact(value)));
   const shares = [0, 1, ...others.filter((value) => value !== null).map(share)];
   const [least, most] = [Math.min(...shares), Math.max(...shares)];
-  return (value) => BOTTOM - ((share(value) - least) / (most - least)) * (BOTTOM - TOP);
+  const place = (value) => BOTTOM - ((share(value) - least) / (most - least)) * (BOTTOM - TOP);
+  const beyond = (value) => (exact(value) > 2 ? " ↑" : exact(value) < -1 ? " ↓" : "");
+  return Object.assign(place, { beyond });
 }
 
 // The baseline nearest to the wanted one at which a label is crossed by no line and covers no other label.

@@ -58,6 +58,7 @@ export function result() {
   function update(run, series) {
     const { numbers, plain, step } = measuredNow(run, series);
     const closed = numbers.gap_closed;
+    big.classList.toggle("worse", plain.gap_closed < 0);
     big.textContent = plain.gap_closed === null ? "–" : shown(plain.gap_closed, "fraction");
     error.textContent = closed?.standard_error ? `± ${(100 * closed.standard_error).toFixed(1)}` : "";
     error.title = closed?.standard_error ? "one standard error over held-out sequences" : "";
