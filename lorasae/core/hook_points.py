@@ -149,6 +149,12 @@ def place(model: nn.Module, hook_point: HookPoint) -> tuple[nn.Module, Side]:
     )
 
 
+def module_path(model: nn.Module, hook_point: HookPoint) -> str:
+    """Dotted path, in the bare model, of the module at `hook_point`: for those who hook it themselves."""
+    module, _ = place(model, hook_point)
+    return next(path for path, each in unwrapped(model).named_modules() if each is module)
+
+
 def stream_of(outputs: Any) -> Tensor:
     """The hidden state in what a module returned: blocks answer a tensor in some families and versions, a tuple in others."""
     return outputs if isinstance(outputs, Tensor) else outputs[0]

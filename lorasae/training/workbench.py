@@ -15,7 +15,7 @@ from peft import PeftModel
 from lorasae.config import AdapterConfig, RunConfig
 from lorasae.core.adapter import adapter_parameters, adapter_weights, attach, load_adapter_weights, placed_layers
 from lorasae.core.evaluate import Measurement
-from lorasae.core.hook_points import HookPoint, decoder_blocks
+from lorasae.core.hook_points import HookPoint, decoder_blocks, module_path, place
 from lorasae.core.splice import Transform
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, Corpus, prepare
@@ -170,6 +170,9 @@ def _sae_record(bench: Workbench, hook_point: HookPoint, after: Measurement) -> 
         "release": card.ref.release,
         "sae_id": card.ref.sae_id,
         "hook_point": str(hook_point),
+        "module": module_path(bench.model, hook_point),
+        "side": place(bench.model, hook_point)[1],
+        "normalisation": bench.loaded.saes[hook_point].normalisation,
         "d_in": bench.loaded.saes[hook_point].d_in,
         "d_sae": bench.loaded.saes[hook_point].d_sae,
         "stated": {"l0": card.l0, "fve": card.fve},

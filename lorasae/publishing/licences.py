@@ -1,0 +1,67 @@
+"""Under which licence an adapter may be passed on, and whom to cite. Facts about models and SAEs that stand in no registry."""
+
+import re
+from dataclasses import dataclass
+
+METHOD = """@inproceedings{chen2025lowrank,
+  title     = {Low-Rank Adapting Models for Sparse Autoencoders},
+  author    = {Chen, Matthew and Engels, Joshua and Tegmark, Max},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2025},
+  note      = {arXiv:2501.19406}
+}"""
+
+_GEMMA_SCOPE = """@article{lieberum2024gemmascope,
+  title   = {Gemma Scope: Open Sparse Autoencoders Everywhere All At Once on Gemma 2},
+  author  = {Lieberum, Tom and Rajamanoharan, Senthooran and Conmy, Arthur and Smith, Lewis and Sonnerat, Nicolas and Varma, Vikrant and
+             Kram{\\'a}r, J{\\'a}nos and Dragan, Anca and Shah, Rohin and Nanda, Neel},
+  journal = {arXiv preprint arXiv:2408.05147},
+  year    = {2024}
+}"""
+_LLAMA_SCOPE = """@article{he2024llamascope,
+  title   = {Llama Scope: Extracting Millions of Features from Llama-3.1-8B with Sparse Autoencoders},
+  author  = {He, Zhengfu and Shu, Wentao and Ge, Xuyang and Chen, Lingjie and Wang, Junxuan and Zhou, Yunhua and Liu, Frances and
+             Guo, Qipeng and Huang, Xuanjing and Wu, Zuxuan and Jiang, Yu-Gang and Qiu, Xipeng},
+  journal = {arXiv preprint arXiv:2410.20526},
+  year    = {2024}
+}"""
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence as the Hub names it, and what must be said beside it."""
+
+    name: str
+    notice: str = ""
+
+
+_OF_MODELS = {  # beginning of the Hub id -> the licence of what is derived from it
+    "google/gemma": Licence(
+        "gemma",
+        "Gemma is provided under and subject to the Gemma Terms of Use found at [ai.google.dev/gemma/terms](https://ai.google.dev/gemma/terms). "
+        "The adapter is a model derivative: whoever uses it accepts these terms, and the prohibited uses they name.",
+    ),
+    "meta-llama/Llama-3.1": Licence("llama3.1", "Built with Llama. The Llama 3.1 Community License applies to the adapter."),
+    "meta-llama/Llama-3.3": Licence("llama3.3", "Built with Llama. The Llama 3.3 Community License applies to the adapter."),
+    "openai-community/gpt2": Licence("mit"),
+    "EleutherAI/pythia": Licence("apache-2.0"),
+    "mistralai/Mistral-7B": Licence("apache-2.0"),
+    "Qwen/Qwen": Licence("apache-2.0", "Most Qwen models are Apache-2.0; look at the page of the base model."),
+    "pocket": Licence("apache-2.0"),
+}
+_OF_SAES = {  # beginning of a release -> its authors' paper
+    r"gemma-scope-\d+b": _GEMMA_SCOPE,
+    "llama_scope": _LLAMA_SCOPE,
+}
+
+
+def licence_of(model: str) -> Licence:
+    """The licence of an adapter of `model`; `other` where the lab does not know."""
+    known = [licence for beginning, licence in _OF_MODELS.items() if model.startswith(beginning)]
+    return known[0] if known else Licence("other", "The licence of the base model applies to the adapter: look at its page.")
+
+
+def citations(releases: list[str]) -> list[str]:
+    """BibTeX: the method, then the authors of these SAEs as far as the lab knows them."""
+    authors = [entry for beginning, entry in _OF_SAES.items() if any(re.match(beginning, release) for release in releases)]
+    return [METHOD, *authors]

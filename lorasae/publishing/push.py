@@ -1,0 +1,111 @@
+"""A package brought to the Hub in one commit. A retried push never makes two commits, and no push leaves half of one.
+
+What is there already is compared with what is to be there before anything is committed, and again when an answer was lost: the files
+decide, not what the network said.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from lorasae.errors import LabError
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a package is to lie."""
+
+    repo_id: str  # NAMESPACE/NAME
+    private: bool = True
+    as_pull_request: bool = False
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where it lies."""
+
+    repo_id: str
+    commit: str
+    url: str
+    is_new: bool  # whether this push made the commit, or found it
+
+
+def push(package: Path, run_id: str, target: Target, api: HfApi, told: Callable[[str], None] = lambda _: None) -> Pushed:
+    """Create the repository if need be, and commit the package if it is not there yet.
+
+    Args:
+        package: Folder made by `make_package`.
+        run_id: The run; a repository that holds another run, or something else, is left alone.
+        target: Where to.
+        api: A client with the author's token.
+        told: Hears the phases, in words.
+
+    Raises:
+        LabError: If the repository holds something else.
+        HfHubHTTPError, OSError: What the Hub or the network had to say; `hub_problems` tells it in words.
+    """
+    told("creating the repository")
+    api.create_repo(target.repo_id, private=target.private, exist_ok=True)
+    head, there = _there(api, target.repo_id)
+    _refuse_to_overwrite(api, target.repo_id, run_id, head, there)
+    files = sorted(path for path in package.rglob("*") if path.is_file())
+    wanted = {str(path.relative_to(package)): path for path in files}
+    if _is_there(wanted, there):
+        return _found(api, target.repo_id, head)
+    told(f"uploading {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
+    try:
+        made = api.create_commit(
+            target.repo_id,
+            [CommitOperationAdd(name, path) for name, path in wanted.items()],
+            commit_message=f"Adapter of the run {run_id}",
+            parent_commit=head,
+            create_pr=target.as_pull_request,
+        )
+    except (HfHubHTTPError, OSError):
+        head, there = _there(api, target.repo_id)
+        if target.as_pull_request or not _is_there(wanted, there):
+            raise
+        return _found(api, target.repo_id, head)  # it had been carried out; only the answer was lost
+    return Pushed(target.repo_id, made.oid, made.pr_url or made.commit_url, True)
+
+
+def _there(api: HfApi, repo_id: str) -> tuple[str, dict[str, str]]:
+    """The newest commit, and what lies there: name -> git blob id, or SHA-256 of a large file."""
+    info = api.model_info(repo_id, files_metadata=True)
+    found = {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in info.siblings or []}
+    return info.sha or "", {name: str(content) for name, content in found.items()}
+
+
+def _is_there(wanted: dict[str, Path], there: dict[str, str]) -> bool:
+    return all(there.get(name) in _identities(path) for name, path in wanted.items())
+
+
+def _identities(path: Path) -> tuple[str, str]:
+    """What the Hub may call this content: as a git blob, or as a large file."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(), hashlib.sha256(content).hexdigest()
+
+
+def _refuse_to_overwrite(api: HfApi, repo_id: str, run_id: str, head: str, there: dict[str, str]) -> None:
+    ours = set(there) - {".gitattributes"}
+    if not ours:
+        return
+    asked = f"The run {run_id} was to be published as {repo_id}"
+    remedy = "Choose another name"
+    if "lorasae.json" not in ours:
+        raise LabError(asked, "That repository holds something else", remedy)
+    with tempfile.TemporaryDirectory() as folder:
+        path = api.hf_hub_download(repo_id, "lorasae.json", revision=head, local_dir=folder)
+        other = json.loads(Path(path).read_text(encoding="utf-8")).get("run_id")
+    if other != run_id:
+        raise LabError(asked, f"That repository holds the run {other}", remedy)
+
+
+def _found(api: HfApi, repo_id: str, commit: str) -> Pushed:
+    return Pushed(repo_id, commit, f"{api.endpoint}/{repo_id}/commit/{commit}", False)
