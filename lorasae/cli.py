@@ -1,4 +1,4 @@
-"""`python -m lorasae adapt|eval|inspect|sweep|demo`: the commands, each a few lines over the services."""
+"""`python -m lorasae adapt|eval|inspect|push|open|sweep|demo`: the commands, each a few lines over the services."""
 
 import argparse
 import sys
@@ -10,6 +10,7 @@ import yaml
 
 from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
+from lorasae.hub_commands import add_hub_commands
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import DEFAULT_TEXT
 from lorasae.store.runs import RunStore, home
@@ -236,6 +237,8 @@ def parser() -> argparse.ArgumentParser:
         "--also", nargs="+", action="append", default=[], metavar=("RELEASE", "SAE_ID"), help="a further SAE to look through"
     )
     inspect.set_defaults(command=inspect_command)
+
+    add_hub_commands(commands)
 
     sweep = commands.add_parser("sweep", help="one run per SAE and rank, and a table")
     _add_settings(sweep)

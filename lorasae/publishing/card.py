@@ -73,18 +73,18 @@ def _front_matter(what: Publication, repo_id: str, licence: Licence) -> ModelCar
 
 
 def _what_this_is(what: Publication) -> str:
-    several = len(what.saes) > 1
+    these = "these sparse autoencoders" if len(what.saes) > 1 else "this sparse autoencoder"
     saes = "\n".join(f"- `{each['release']}` / `{each['sae_id']}` at `{each['hook_point']}`" for each in what.saes)
     base = f"[{what.base_model}](https://huggingface.co/{what.base_model})" if not what.is_pocket else "the pocket model of LoRA-SAE Lab"
     return f"""# {_plain(what.name)}
 
-A LoRA adapter for {base}. It makes the model work *with* {"these sparse autoencoders" if several else "this sparse autoencoder"} in its stream:
+A LoRA adapter for {base}. It makes the model work *with* {these} in its stream:
 
 {saes}
 
-A sparse autoencoder (SAE) rewrites a model's inner state as a short list of readable features. The rewriting loses something, so that the
-model predicts worse while the SAE is in place; that loss is the *CE gap*. The SAE stays as it is; the adapter teaches the model around it to
-live with it, as in [Low-Rank Adapting Models for Sparse Autoencoders](https://arxiv.org/abs/2501.19406).
+A sparse autoencoder (SAE) rewrites a model's inner state as a short list of readable features. The rewriting loses something, so that
+the model predicts worse while the SAE is in place; that loss is the *CE gap*. The SAE stays as it is; the adapter teaches the model
+around it to live with it, as in [Low-Rank Adapting Models for Sparse Autoencoders](https://arxiv.org/abs/2501.19406).
 
 ![The four conditions](pictures/gap.png)"""
 
@@ -118,8 +118,8 @@ def _checked(checked: dict[str, Any] | None) -> str:
     )
     return f"""## Measured again after publishing
 
-The published files were downloaded again and measured on the first {checked["n_sequences"]} held-out sequences ({checked["n_tokens"]:,} tokens),
-beside the adapter as it was before it was published.
+The published files were downloaded again and measured on the first {checked["n_sequences"]} held-out sequences
+({checked["n_tokens"]:,} tokens), beside the adapter as it was before it was published.
 
 | metric | before publishing | downloaded |
 |---|---|---|
@@ -149,16 +149,18 @@ def _how_it_was_made(what: Publication) -> str:
     steps = f"{result['step']:,} of {result['n_steps']:,} steps" if result["step"] < result["n_steps"] else f"{result['n_steps']:,} steps"
     return f"""## How it was made
 
-LoRA of rank {adapter.rank} (alpha {adapter.alpha:g}) on {" and ".join(adapter.modules)} of {where}; {steps} of {train.tokens_per_step:,} tokens on
-{what.text}; AdamW, peak learning rate {train.learning_rate:g}, {train.schedule} schedule; objective: KL(original ‖ adapted + SAE) per token. Base weights
-and SAE did not change. `config.yaml` holds every setting (`python -m lorasae adapt config.yaml` does it again), `lorasae.json` the result with
-versions' and text's fingerprints, `metrics.jsonl` every step."""
+LoRA of rank {adapter.rank} (alpha {adapter.alpha:g}) on {" and ".join(adapter.modules)} of {where}; {steps} of {train.tokens_per_step:,}
+tokens on {what.text}; AdamW, peak learning rate {train.learning_rate:g}, {train.schedule} schedule.
+The objective is KL(original ‖ adapted + SAE). Base weights and SAE did not change.
+
+`config.yaml` holds every setting (`python -m lorasae adapt config.yaml` does it again), `lorasae.json` the result with the versions and
+the fingerprint of the text, `metrics.jsonl` every step."""
 
 
 def _limits(what: Publication) -> str:
     lines = [
         "The numbers hold for text like the held-out text; other text may cost more.",
-        "It was trained for these SAEs at these places. With other SAEs, or without one, the model is not the original: see the last condition.",
+        "It was trained for the SAEs above. With others, or without one, the model is not the original: see the last condition.",
         "It inherits whatever the base model does wrong, and was not tested for anything but the losses above.",
     ]
     if what.result["step"] < what.result["n_steps"]:

@@ -38,7 +38,7 @@ class Licence:
 _OF_MODELS = {  # beginning of the Hub id -> the licence of what is derived from it
     "google/gemma": Licence(
         "gemma",
-        "Gemma is provided under and subject to the Gemma Terms of Use found at [ai.google.dev/gemma/terms](https://ai.google.dev/gemma/terms). "
+        "Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms. "
         "The adapter is a model derivative: whoever uses it accepts these terms, and the prohibited uses they name.",
     ),
     "meta-llama/Llama-3.1": Licence("llama3.1", "Built with Llama. The Llama 3.1 Community License applies to the adapter."),

@@ -11,8 +11,8 @@ from lorasae.publishing.publication import CONDITIONS, Publication
 _SCALE = 2  # pixels per unit, for sharp screens
 _INK, _MUTED, _LINE, _PAPER = "#14201d", "#52615d", "#d5deda", "#ffffff"
 _ORIGINAL, _SAE, _ADAPTED, _WON = "#43546a", "#a64b0a", "#0f766e", "#cfe3df"  # those of assets/web/lab.css
-_COLOURS = dict(zip(CONDITIONS, (_ORIGINAL, _SAE, _ADAPTED, _ADAPTED), strict=True))
-_WORDS = dict(zip(CONDITIONS, ("original", "original + SAE", "adapted + SAE", "adapted, SAE off"), strict=True))
+_COLOURS: dict[str, str] = dict(zip(CONDITIONS, (_ORIGINAL, _SAE, _ADAPTED, _ADAPTED), strict=True))
+_WORDS: dict[str, str] = dict(zip(CONDITIONS, ("original", "original + SAE", "adapted + SAE", "adapted, SAE off"), strict=True))
 
 
 class _Canvas:

@@ -12,7 +12,7 @@ from lorasae.sources.catalog import POCKET_MODEL, is_folder
 from lorasae.sources.text_files import SUFFIXES
 from lorasae.store.run_folder import Run
 
-CONDITIONS = ("ce_original", "ce_original_sae", "ce_adapted_sae", "ce_adapted")
+CONDITIONS: tuple[str, ...] = ("ce_original", "ce_original_sae", "ce_adapted_sae", "ce_adapted")
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,10 @@ def publication(run: Run) -> Publication:
     Raises:
         LabError: If it has no result yet, or its model or an SAE is a folder that nobody else has.
     """
-    result, config = run.result, run.config
     asked = f"The run {run.run_id} was to be published"
+    if run.read_only:
+        raise LabError(asked, "It is the example that comes with the lab", "Publish a run of your own: duplicate it")
+    result, config = run.result, run.config
     own = [name for name in (config.model.model, *(ref.release for ref in config.saes)) if is_folder(name)]
     if own:
         raise LabError(asked, f"It uses {Path(own[0]).name}, a folder of this machine", "Publish that first and run with its Hub id")

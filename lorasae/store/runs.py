@@ -4,6 +4,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,10 +36,11 @@ class RunStore:
         *,
         submission: str = "",
         owed: bool = False,
+        fill: Callable[[Run], None] = lambda _: None,
     ) -> Run:
         """A new run folder, named by time and chance: 64 bits of it, because whoever knows a run's link has found it, not guessed it.
 
-        The folder is made beside its place and renamed, so that it is whole or not there.
+        The folder is made beside its place and renamed, so that it is whole or not there; `fill` puts into it what else it holds.
         """
         run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(8)}"
         folder, beside = self.root / run_id, self.root / f".new-{run_id}"
@@ -54,6 +56,7 @@ class RunStore:
                 run.write_pins(pins)
             if owed:
                 run.owe()
+            fill(run)
             beside.rename(folder)
             sync_folder(self.root)
         except OSError as error:

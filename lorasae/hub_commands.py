@@ -1,0 +1,62 @@
+"""`python -m lorasae push|open`: a run to the Hub, and back."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lorasae.errors import LabError
+from lorasae.store.runs import RunStore, home
+
+
+def push_command(options: argparse.Namespace) -> None:
+    """Publish a run, or only make its files."""
+    from lorasae.publishing.check import measured_again
+    from lorasae.publishing.publish import preview, publish
+    from lorasae.publishing.push import Target
+
+    run = RunStore(home()).open(options.run)
+    if options.preview:
+        folder = Path(options.preview)
+        if folder.exists() and any(folder.iterdir()):
+            raise LabError(f"The files of {run.run_id} were to be written into {folder}", "It is not empty", "Name an empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        print("\n".join(str(folder / name) for name in preview(run, options.repository, folder)))
+        return
+    target = Target(options.repository, private=not options.public, as_pull_request=options.pull_request)
+    pushed = publish(run, target, _client(), None if options.no_check else measured_again, _say)
+    print(pushed.url)
+
+
+def open_command(options: argparse.Namespace) -> None:
+    """Make a published adapter a run of this home."""
+    from lorasae.publishing.reopen import reopen
+
+    run = reopen(RunStore(home()), options.repository, _client(), revision=options.revision)
+    print(f"run: {run.folder}\nLook inside: python -m lorasae inspect {run.run_id} --text 'Any sentence.'")
+
+
+def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The commands' options."""
+    push = commands.add_parser("push", help="publish a finished run on the Hub")
+    push.add_argument("run", help="id or folder of the run")
+    push.add_argument("repository", help="NAMESPACE/NAME")
+    push.add_argument("--public", action="store_true", help="for everybody to see; else only for you")
+    push.add_argument("--pull-request", action="store_true", help="as a pull request instead of a commit")
+    push.add_argument("--no-check", action="store_true", help="do not download and measure it again")
+    push.add_argument("--preview", metavar="FOLDER", help="write the files there and publish nothing")
+    push.set_defaults(command=push_command)
+
+    reopen = commands.add_parser("open", help="open an adapter that was published from the lab")
+    reopen.add_argument("repository", help="NAMESPACE/NAME")
+    reopen.add_argument("--revision", help="a commit, branch or tag")
+    reopen.set_defaults(command=open_command)
+
+
+def _client():  # noqa: ANN202  # imported late
+    from huggingface_hub import HfApi
+
+    return HfApi()  # the token of the environment or of `hf auth login`
+
+
+def _say(phase: str) -> None:
+    print(f"… {phase}", file=sys.stderr, flush=True)

@@ -1,0 +1,40 @@
+"""A published adapter measured again as it was downloaded, beside the adapter as it was: `python -m lorasae.publishing.check …`."""
+
+from pathlib import Path
+from typing import Any
+
+from lorasae.core.evaluate import Condition, measure
+from lorasae.inspection.opened_run import OpenedRun
+from lorasae.planning.errand import answer_errand
+from lorasae.sources.data import micro_batches
+from lorasae.store.run_folder import Run
+
+N_SEQUENCES = 8  # the fixed held-out sample: the first so many sequences
+_MEASURED: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
+_COMPARED = ("ce_original", "ce_original_sae", "ce_adapted_sae", "kl_adapted_sae")
+
+
+def measured_again(run: Run, downloaded: Run) -> dict[str, Any]:
+    """Losses on the fixed sample: of the run's own adapter, and of the one that was downloaded.
+
+    Raises:
+        LabError: If either cannot be opened.
+    """
+    before, n_tokens = _losses(run)
+    after, _ = _losses(downloaded)
+    return {
+        "n_sequences": N_SEQUENCES,
+        "n_tokens": n_tokens,
+        "metrics": {key: {"stated": before[key], "measured": after[key]} for key in _COMPARED},
+    }
+
+
+def _losses(run: Run) -> tuple[dict[str, float], int]:
+    opened = OpenedRun(run)
+    batches = micro_batches(opened.heldout()[:N_SEQUENCES], opened.config.micro_batch_size, opened.loaded.device)
+    measurement = measure(opened.model, batches, opened.loaded.saes, opened.special_tokens, _MEASURED)
+    return {key: value for key, (value, _) in measurement.metrics().items()}, int(measurement.n_predictions.sum())
+
+
+if __name__ == "__main__":
+    answer_errand(lambda asked, _asked_at: measured_again(Run(Path(asked["run"])), Run(Path(asked["downloaded"]))))

@@ -1,0 +1,90 @@
+"""Publishing a run, read top to bottom: make the files, push them, download them again, measure both, and say so on the card."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+
+from lorasae.errors import LabError
+from lorasae.publishing.package import make_package
+from lorasae.publishing.publication import Publication, publication
+from lorasae.publishing.push import Pushed, Target, push
+from lorasae.publishing.reopen import fetch, lay_out
+from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import Run
+from lorasae.store.runs import RunStore
+
+TOLERANCE = 1e-4  # nats per token by which the downloaded adapter may differ from the one that was published
+Measured = Callable[[Run, Run], dict[str, Any]]
+
+
+def publish(run: Run, target: Target, api: HfApi, measured_again: Measured | None, told: Callable[[str], None] = lambda _: None) -> Pushed:
+    """Publish a run. Done again, it finds what is there and changes nothing.
+
+    Args:
+        run: A finished run, or one that was stopped and kept.
+        target: Where to.
+        api: A client with the author's token; it lives as long as this call.
+        measured_again: `check.measured_again`, wherever that is computed; None leaves the check out, as for a pull request.
+        told: Hears the phases, in words.
+
+    Raises:
+        LabError: If the run cannot be published, the Hub refuses, or the downloaded adapter does not do what the run's own does.
+    """
+    what, known = publication(run), _published(run, target.repo_id)
+    with hub_problems_told(f"The run {run.run_id} was to be published as {target.repo_id}", target.repo_id, ()):
+        pushed = _push(what, target, api, known.get("checked"), told)
+        if measured_again is None or target.as_pull_request or "checked" in known:
+            return pushed
+        told("downloading it again")
+        checked = _checked(run, pushed, api, measured_again, told)
+        write_json(run.folder / "published.json", {"repo_id": target.repo_id, "commit": pushed.commit, "checked": checked})
+        told("writing what was measured on the card")
+        return _push(what, target, api, checked, told)
+
+
+def preview(run: Run, repo_id: str, folder: Path) -> list[str]:
+    """Write the files that would be published; returns their names.
+
+    Raises:
+        LabError: If the run cannot be published.
+    """
+    return make_package(publication(run), repo_id, folder)
+
+
+def _push(what: Publication, target: Target, api: HfApi, checked: dict[str, Any] | None, told: Callable[[str], None]) -> Pushed:
+    with tempfile.TemporaryDirectory(prefix="lorasae-publish-") as folder:
+        told("making card and pictures")
+        make_package(what, target.repo_id, Path(folder), checked)
+        return push(Path(folder), what.run.run_id, target, api, told)
+
+
+def _checked(run: Run, pushed: Pushed, api: HfApi, measured_again: Measured, told: Callable[[str], None]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="lorasae-check-") as name:
+        folder = Path(name)
+        fetched = fetch(pushed.repo_id, api, folder / "files", pushed.commit)
+        downloaded = RunStore(folder / "home").create(fetched.config, fill=lambda new: lay_out(fetched, new))
+        told("measuring the downloaded adapter beside the run's own")
+        checked = measured_again(run, downloaded)
+    far = {key: pair for key, pair in checked["metrics"].items() if abs(pair["stated"] - pair["measured"]) > TOLERANCE}
+    if far:
+        key, pair = next(iter(far.items()))
+        raise LabError(
+            f"The adapter published as {pushed.repo_id} was measured again",
+            f"Downloaded, its {key} is {pair['measured']:.5f}; the run's own is {pair['stated']:.5f}",
+            "Publish it again; if that does not help, look whether the repository was changed by somebody else",
+        )
+    return checked
+
+
+def _published(run: Run, repo_id: str) -> dict[str, Any]:
+    """What is known of an earlier publication under that name."""
+    try:
+        known = json.loads((run.folder / "published.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if known.get("repo_id") == repo_id else {}

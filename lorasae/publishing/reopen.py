@@ -1,0 +1,139 @@
+"""A published adapter made a run of this lab again: fetched file by file, checked before it is believed, laid out as a run folder."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub import HfApi
+
+from lorasae.config import FORMAT, RunConfig, run_config
+from lorasae.errors import LabError
+from lorasae.identity import LOCAL_OWNER
+from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import Run
+from lorasae.store.run_records import Status
+from lorasae.store.runs import RunStore
+
+_NEEDED = ("lorasae.json", "adapter_config.json", "adapter_model.safetensors", "heldout.npy")
+_WELCOME = ("metrics.jsonl",)
+_MOST_BYTES = 8_000_000_000  # of one repository's files together
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A repository's files in a folder, and which commit they are of."""
+
+    repo_id: str
+    commit: str
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings of the run that was published."""
+        return run_config(self.result["config"])
+
+
+def reopen(store: RunStore, repo_id: str, api: HfApi, owner: str = LOCAL_OWNER, revision: str | None = None) -> Run:
+    """A new run of this home that holds the published result; the same commit is opened once.
+
+    Raises:
+        LabError: If the repository cannot be had, holds no adapter of this lab, or holds something damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="lorasae-reopen-") as folder:
+        fetched = fetch(repo_id, api, Path(folder), revision)
+        for run in store.all():
+            if origin_of(run) == (repo_id, fetched.commit) and run.about.owner == owner:
+                return run
+        return store.create(fetched.config, owner, name=repo_id, fill=lambda run: lay_out(fetched, run))
+
+
+def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None) -> Fetched:
+    """The files of a published adapter, checked.
+
+    Raises:
+        LabError: As `reopen`.
+    """
+    asked = f"The adapter {repo_id} was to be opened"
+    with hub_problems_told(asked, repo_id, ()):
+        info = api.model_info(repo_id, revision=revision, files_metadata=True)
+        sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
+        if missing := [name for name in _NEEDED if name not in sizes]:
+            remedy = "Give a repository that was published from LoRA-SAE Lab"
+            raise LabError(asked, f"It holds no {', no '.join(missing)}", remedy)
+        names = [*_NEEDED, *(name for name in _WELCOME if name in sizes)]
+        if sum(sizes[name] for name in names) > _MOST_BYTES:
+            raise LabError(asked, f"Its files have {sum(sizes[name] for name in names) / 1e9:.1f} GB", "Open a smaller adapter")
+        for name in names:
+            api.hf_hub_download(repo_id, name, revision=info.sha, local_dir=folder)
+    return Fetched(repo_id, str(info.sha), folder, _checked(asked, folder))
+
+
+def _checked(asked: str, folder: Path) -> dict[str, Any]:
+    """The result, once every file is known to be what it should be. Nothing in them is code, and none is believed to be ours."""
+    remedy = "Publish it again, or open another"
+    try:
+        result = json.loads((folder / "lorasae.json").read_text(encoding="utf-8"))
+        adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        heldout = np.load(folder / "heldout.npy", allow_pickle=False)
+        names = _tensor_names(folder / "adapter_model.safetensors")
+    except (ValueError, OSError) as error:
+        raise LabError(asked, f"One of its files is damaged: {str(error).splitlines()[0][:200]}", remedy) from None
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        found = f"Its result has the format {result.get('format') if isinstance(result, dict) else 'unknown'}; this lab reads {FORMAT}"
+        raise LabError(asked, found, "Update the lab, or open another")
+    wanted = {"config", "results", "saes", "special_tokens", "step", "n_steps", "run_id"}
+    if lacking := wanted - set(result):
+        raise LabError(asked, f"Its lorasae.json lacks {', '.join(sorted(lacking))}", remedy)
+    config = run_config(result["config"])
+    if heldout.ndim != 2 or not np.issubdtype(heldout.dtype, np.integer):
+        raise LabError(asked, f"Its heldout.npy holds no token sequences ({heldout.dtype}, {heldout.shape})", remedy)
+    if adapter.get("base_model_name_or_path") != config.model.model:
+        found = f"Its adapter is of {adapter.get('base_model_name_or_path')!r}, its settings name {config.model.model!r}"
+        raise LabError(asked, found, remedy)
+    if not names or not all("lora_" in name for name in names):
+        raise LabError(asked, "Its adapter_model.safetensors holds more than a LoRA adapter", remedy)
+    return result
+
+
+def _tensor_names(path: Path) -> list[str]:
+    """The names in a safetensors file, from its header alone: eight bytes that say how long it is, then JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= 10_000_000:
+            raise ValueError(f"{path.name} is no safetensors file")
+        header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(f"{path.name} has no list of tensors")
+    return [name for name in header if name != "__metadata__"]
+
+
+def lay_out(fetched: Fetched, run: Run) -> None:
+    """Fill a run folder with what was fetched."""
+    run.adapter.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(fetched.folder / name, run.adapter / name)
+    shutil.copyfile(fetched.folder / "heldout.npy", run.heldout)
+    if (fetched.folder / "metrics.jsonl").is_file():
+        shutil.copyfile(fetched.folder / "metrics.jsonl", run.metrics_file)
+    result = fetched.result
+    origin = {"repo_id": fetched.repo_id, "commit": fetched.commit, "run_id": result["run_id"]}
+    write_json(run.folder / "origin.json", origin)
+    run.write_result({key: value for key, value in result.items() if key not in ("format", "run_id")} | {"origin": origin})
+    ended_early = result["step"] < result["n_steps"]
+    state = "stopped" if ended_early else "succeeded"
+    run.write_status(Status(state, "done", step=result["step"], n_steps=result["n_steps"], message=f"Published as {fetched.repo_id}"))
+
+
+def origin_of(run: Run) -> tuple[str, str] | None:
+    """The repository and commit a run was opened from; None of one that was made here."""
+    try:
+        origin = json.loads((run.folder / "origin.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return origin["repo_id"], origin["commit"]
