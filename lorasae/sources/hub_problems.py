@@ -9,6 +9,7 @@ import requests
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -57,9 +58,24 @@ def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str
         )
     if caused_by(EntryNotFoundError):
         return f"{repository} lacks a file: {_first_line(error)}", "Choose another revision or repository"
+    if answered := [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError) and cause.response is not None]:
+        return _refused(answered[0])
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return f"The disk is full: {_first_line(error)}", "Make room, or set HF_HOME to a larger disk"
     return _first_line(error), "Use a causal language model that transformers knows, stored as safetensors and without code of its own"
+
+
+def _refused(status: int) -> tuple[str, str]:
+    """What the Hub's answer means, and what to do."""
+    if status == 401:
+        return "The Hub does not know who is asking, or the token is no longer valid", "Log in: hf auth login"
+    if status == 403:
+        return "The Hub does not allow this with the token in use", "Use a token with write access there, or another name"
+    if status in (409, 412):
+        return "Somebody else changed the repository meanwhile", "Try again"
+    if status == 429:
+        return "The Hub has been asked too often", "Wait some minutes, then try again"
+    return f"The Hub had a problem of its own (answer {status})", "Try again in a while; nothing was lost"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

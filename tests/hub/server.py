@@ -86,7 +86,12 @@ class LocalHub:
     def environment(self, cache: Path, token: str | None = None, *, xet: bool = False) -> dict[str, str]:
         """The environment of a process that knows no other Hub, with its cache in a folder of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
-        ours = {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": str(int(not xet)), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        ours = {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(cache),
+            "HF_HUB_DISABLE_XET": str(int(not xet)),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
         return {**kept, **ours, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **({"HF_TOKEN": token} if token else {})}
 
     def publish(

@@ -1,0 +1,270 @@
+"""A finished run goes to the Hub whole or not at all, once however often it is tried, and comes back as the same adapter."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub import HfApi
+from huggingface_hub.repocard import metadata_load
+
+from lorasae.config import run_config
+from lorasae.errors import LabError
+from lorasae.publishing.check import measured_again
+from lorasae.publishing.package import make_package
+from lorasae.publishing.publication import publication
+from lorasae.publishing.publish import publish
+from lorasae.publishing.push import Target, push
+from lorasae.publishing.reopen import reopen
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import EXAMPLE_FOLDER, Run, example
+from lorasae.store.run_records import Status
+from lorasae.store.runs import RunStore
+from tests.hub.faults import answer, cut, drop, lose_answer
+from tests.hub.server import LocalHub, local_hub
+
+REPO = "alice/adapter"
+CARD_NAME = "My *first* <b>adapter</b>"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """The example as a run of somebody's own."""
+
+    def fill(new: Run) -> None:
+        for path in EXAMPLE_FOLDER.iterdir():
+            if path.name not in ("config.json", "status.json", "lorasae.json"):
+                (shutil.copytree if path.is_dir() else shutil.copyfile)(path, new.folder / path.name)
+        result = json.loads((EXAMPLE_FOLDER / "lorasae.json").read_text())
+        for record in result["saes"]:
+            record.update(module="model.layers.2", side="output", normalisation="none")
+        write_json(new.folder / "lorasae.json", result)
+        new.write_status(Status("succeeded", "done", step=144, n_steps=144))
+
+    new = RunStore(tmp_path / "home").create(run_config({"name": CARD_NAME}), fill=fill)
+    write_json(new.folder / "lorasae.json", {**new.result, "run_id": new.run_id})
+    return new
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    with local_hub(tmp_path / "hub") as running:
+        yield running
+
+
+def package(run: Run, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    make_package(publication(run), REPO, folder)
+    return folder
+
+
+def held(hub: LocalHub, repo: str) -> set[str]:
+    """The files of a repository, if it is there."""
+    found = hub.storage.repo("model", repo)
+    head = found.oid_of("main") if found else None
+    return set(found.at(head).files) - {".gitattributes"} if found and head else set()
+
+
+def commits(hub: LocalHub, repo: str = REPO) -> int:
+    """Those that hold a file of ours."""
+    found = hub.storage.repo("model", repo)
+    return 0 if found is None else sum("lorasae.json" in commit.files for commit in found.history(found.oid_of("main")))
+
+
+def as_measured(_: Run, __: Run) -> dict[str, Any]:
+    return {"n_sequences": 8, "n_tokens": 1000, "metrics": {"ce_adapted_sae": {"stated": 0.58, "measured": 0.58}}}
+
+
+def test_the_same_run_makes_the_same_files(run: Run, tmp_path: Path) -> None:
+    one, other = package(run, tmp_path / "a"), package(run, tmp_path / "b")
+    assert {path.name: path.read_bytes() for path in one.rglob("*.*")} == {path.name: path.read_bytes() for path in other.rglob("*.*")}
+    assert (one / "pictures" / "gap.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_says_what_was_measured_and_what_the_hub_reads(run: Run, tmp_path: Path) -> None:
+    card = (package(run, tmp_path / "a") / "README.md").read_text()
+    data = metadata_load(tmp_path / "a" / "README.md")
+    assert data["library_name"] == "peft" and "lorasae" in data["tags"] and data["license"] == "apache-2.0"
+    stated = {metric["type"]: metric["value"] for metric in data["model-index"][0]["results"][0]["metrics"]}
+    assert stated["gap_closed"] == run.result["results"]["gap_closed"]["value"]
+    assert "| the model alone | 0.5140 ± 0.0086 |" in card and "54.7 % ± 1.6" in card
+    assert r"# My \*first\* \<b\>adapter\</b\>" in card  # a name is no markup
+
+
+def test_a_base_model_of_the_hub_is_named_to_the_hub_with_its_licence(run: Run, tmp_path: Path) -> None:
+    described = run.described
+    described["config"] |= {"model": {**described["config"]["model"], "model": "google/gemma-2-2b"}}
+    write_json(run.folder / "config.json", described)
+    card = package(run, tmp_path / "a") / "README.md"
+    data = metadata_load(card)
+    assert data["base_model"] == "google/gemma-2-2b" and data["base_model_relation"] == "adapter" and data["license"] == "gemma"
+    assert "Gemma Terms of Use" in card.read_text()
+
+
+def test_a_file_of_somebodys_own_is_not_named(run: Run, tmp_path: Path) -> None:
+    described = run.described
+    described["config"]["data"] |= {"source": "/home/somebody/diary.txt"}
+    write_json(run.folder / "config.json", described)
+    folder = package(run, tmp_path / "a")
+    assert not any(b"diary" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_example_and_a_run_on_own_weights_are_refused(run: Run) -> None:
+    shipped = example()
+    assert shipped
+    with pytest.raises(LabError, match="Publish a run of your own"):
+        publication(shipped)
+    described = run.described
+    described["config"] |= {"model": {**described["config"]["model"], "model": str(run.folder)}}
+    write_json(run.folder / "config.json", described)
+    with pytest.raises(LabError, match="a folder of this machine"):
+        publication(run)
+
+
+def test_a_push_is_one_commit_and_a_second_push_none(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    api, made = hub.api(hub.accounts.token("alice")), package(run, tmp_path / "a")
+    first = push(made, run.run_id, Target(REPO), api)
+    again = push(made, run.run_id, Target(REPO), api)
+    assert first.is_new and not again.is_new and again.commit == first.commit and commits(hub) == 1
+    assert hub.repo(REPO).read()["private"]
+    for path in made.rglob("*"):
+        if path.is_file():
+            assert hub.repo(REPO).content("main", str(path.relative_to(made))) == path.read_bytes()
+
+
+def test_what_is_not_this_run_is_left_alone(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    api, made = hub.api(hub.accounts.token("alice")), package(run, tmp_path / "a")
+    hub.publish({"model.safetensors": b"x"}, REPO)
+    with pytest.raises(LabError, match="holds something else"):
+        push(made, run.run_id, Target(REPO), api)
+    push(made, run.run_id, Target("alice/other"), api)
+    with pytest.raises(LabError, match=f"holds the run {run.run_id}"):
+        push(made, "20260101-000000-abcdef", Target("alice/other"), api)
+
+
+def test_a_pull_request_leaves_the_main_branch_alone(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    api = hub.api(hub.accounts.token("alice"))
+    pushed = push(package(run, tmp_path / "a"), run.run_id, Target(REPO, as_pull_request=True), api)
+    assert "/discussions/" in pushed.url and commits(hub) == 0
+
+
+FAULTS = {
+    "500": answer(500),
+    "429": answer(429, retry_after=0),
+    "403": answer(403),
+    "dropped": drop(),
+    "lost": lose_answer(),
+    "cut": cut(after=1),
+}
+
+
+def test_after_every_fault_at_every_request_the_hub_holds_all_or_nothing_and_a_retry_ends_with_one_commit(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)  # what the client waits between its own retries
+    made = package(run, tmp_path / "a")
+    names = {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
+    with local_hub(tmp_path / "whole") as hub:
+        push(made, run.run_id, Target(REPO), hub.api(hub.accounts.token("alice")))
+        n_requests = len(hub.log)
+    outcomes = {"arrived": 0, "nothing there": 0}
+    with local_hub(tmp_path / "spoiled") as hub:
+        api = hub.api(hub.accounts.token("alice"))
+        for number, (name, fault) in product(range(1, n_requests + 1), FAULTS.items()):
+            repo, before = f"alice/{name}-{number}", len(hub.log)
+            hub.faults.clear()
+            hub.faults.inject(fault, when=lambda asking, struck=before + number: asking.number == struck)
+            try:
+                push(made, run.run_id, Target(repo), api)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the Hub must hold all or nothing
+                assert not re.search(r"hf_\w+", str(error))
+            there = held(hub, repo)
+            assert there in (set(), names), (name, number, there)
+            outcomes["arrived" if there else "nothing there"] += 1
+            push(made, run.run_id, Target(repo), api)
+            assert commits(hub, repo) == 1, (name, number)
+    with capsys.disabled():
+        print(f"\n{n_requests} requests x {len(FAULTS)} faults: {outcomes}")
+
+
+def test_publishing_says_on_the_card_that_the_downloaded_adapter_was_measured(run: Run, hub: LocalHub) -> None:
+    api = hub.api(hub.accounts.token("alice"))
+    phases: list[str] = []
+    published = publish(run, Target(REPO), api, as_measured, phases.append)
+    card = (hub.repo(REPO).content("main", "README.md") or b"").decode()
+    assert "## Measured again after publishing" in card and commits(hub) == 2 and "downloading it again" in phases
+    again = publish(run, Target(REPO), api, as_measured)
+    assert again.commit == published.commit and commits(hub) == 2
+
+
+def test_a_downloaded_adapter_that_does_something_else_is_told(run: Run, hub: LocalHub) -> None:
+    def otherwise(_: Run, __: Run) -> dict[str, Any]:
+        return {"n_sequences": 8, "n_tokens": 1000, "metrics": {"ce_adapted_sae": {"stated": 0.58, "measured": 0.59}}}
+
+    with pytest.raises(LabError, match=r"its ce_adapted_sae is 0\.59"):
+        publish(run, Target(REPO), hub.api(hub.accounts.token("alice")), otherwise)
+
+
+def test_what_was_published_comes_back_as_the_same_adapter(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    api, store = hub.api(hub.accounts.token("alice")), RunStore(tmp_path / "elsewhere")
+    publish(run, Target(REPO), api, as_measured)
+    back = reopen(store, REPO, api)
+    assert back.about.name == REPO and back.status.state == "succeeded" and back.result["results"] == run.result["results"]
+    assert len(list(back.metrics())) == len(list(run.metrics()))
+    found = measured_again(run, back)
+    for pair in found["metrics"].values():
+        assert pair["stated"] == pair["measured"]
+    assert reopen(store, REPO, api).run_id == back.run_id  # the same commit once
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("lorasae.json", b"{", "is damaged"),
+        ("lorasae.json", b'{"format": 99}', "has the format 99"),
+        ("lorasae.json", b'{"format": 1}', "lacks"),
+        ("adapter_config.json", b'{"base_model_name_or_path": "google/gemma-2-2b"}', "Its adapter is of 'google/gemma-2-2b'"),
+        ("adapter_model.safetensors", b"\x80\x04not safe", "is damaged"),
+        ("heldout.npy", None, "is damaged"),
+    ],
+)
+def test_what_strangers_publish_is_checked_before_it_is_believed(
+    run: Run, hub: LocalHub, tmp_path: Path, name: str, content: bytes | None, found: str
+) -> None:
+    made = package(run, tmp_path / "a")
+    if content is None:
+        np.save(made / name, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        (made / name).write_bytes(content)
+    hub.publish(made, REPO)
+    store = RunStore(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match=found):
+        reopen(store, REPO, hub.api())
+    assert not store.all() and not list((tmp_path / "elsewhere").rglob("*.safetensors"))
+
+
+def test_a_repository_of_something_else_is_told(hub: LocalHub, tmp_path: Path) -> None:
+    hub.publish({"config.json": b"{}"}, "somebody/model")
+    with pytest.raises(LabError, match="Give a repository that was published from LoRA-SAE Lab"):
+        reopen(RunStore(tmp_path), "somebody/model", hub.api())
+    with pytest.raises(LabError, match="repository on the Hub that you may see"):
+        reopen(RunStore(tmp_path), "somebody/nothing", hub.api())
+
+
+def test_the_token_is_in_no_file_and_no_address(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    token = hub.accounts.token("alice")
+    api = hub.api(token)
+    publish(run, Target(REPO), api, as_measured)
+    reopen(RunStore(tmp_path / "elsewhere"), REPO, api)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert not kept and not any(token in asking.url for asking in hub.log)
+
+
+def test_the_client_without_a_token_is_told_what_to_do(run: Run, hub: LocalHub) -> None:
+    with pytest.raises(LabError, match="hf auth login"):
+        publish(run, Target(REPO), HfApi(endpoint=hub.endpoint, token=False), as_measured)
