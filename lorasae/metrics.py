@@ -60,7 +60,7 @@ METRICS: dict[str, Metric] = {
         Metric("dead_fraction", "dead features", "fraction", "lower", "share of features that fired on none of the measured tokens"),
         Metric("density", "density", "fraction", "neither", "share of tokens on which a feature fires"),
         Metric("gradient_norm", "gradient norm", "nats/token", "neither", "norm of the adapter's gradient before clipping"),
-        Metric("learning_rate", "learning rate", "1/step", "neither", "of the optimizer in this step"),
+        Metric("learning_rate", "learning rate", "", "neither", "of the optimizer in this step"),
         Metric("tokens_per_s", "speed", "tokens/s", "higher", "training tokens per second, evaluation excluded"),
         Metric("peak_memory_bytes", "peak memory", "bytes", "lower", "largest memory of the process (CPU) or of its tensors (GPU)"),
     )

@@ -199,7 +199,7 @@ def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor
 def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, str]:
     """The form that a link restores, and a sentence about it: a run to do again, or preset, model, SAEs and what differs."""
     if asked.get("from"):
-        return _form_of_run(lab, asked["from"], visitor)
+        return _form_of_run(lab, asked, visitor)
     preset = asked["preset"] if asked.get("preset") in PRESETS else "default"
     form = first_form(preset)
     try:
@@ -230,8 +230,9 @@ def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[For
     return form, ""
 
 
-def _form_of_run(lab: Lab, run_id: str, visitor: str) -> tuple[Form, str]:
+def _form_of_run(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, str]:
     """The settings of a run, to be started again; its pins come along."""
+    run_id = asked["from"]
     try:
         run = lab.store.open_id(run_id)
         if not may_look(run, visitor):
@@ -240,6 +241,8 @@ def _form_of_run(lab: Lab, run_id: str, visitor: str) -> tuple[Form, str]:
         title = run.about.name or run.config.name or run_id
     except LabError as problem:
         return first_form(), str(problem)
+    if asked.get("trust"):
+        form["trust_measured"] = True
     form["name"] = f"{title} again"[:120] if title != run_id else ""
     form["watch"] = pins.text
     form["pinned"] = [vars(feature) for feature in pins.features]

@@ -58,7 +58,7 @@ export function askToDelete(run, done) {
       { text: "Keep it", explains: "Nothing changes." },
       {
         text: "Delete from the list",
-        explains: "Its folder with the adapter and all measurements stays on the lab's disk.",
+        explains: "Its folder with the adapter and all measurements stays on the lab's disk, and its link still opens it.",
         busy: "Deleting…",
         act: remove(false),
       },

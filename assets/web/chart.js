@@ -223,7 +223,7 @@ function layoutOf(spec, curves, view) {
       range: seen ?? (view.log ? [-2, 0] : [0, 1]),
       fixedrange: true,
       nticks: 5,
-      tickformat: { fraction: ".0%", bytes: ".3s", "tokens/s": ",.0f", "nats/token": "~g", "1/step": "~e" }[spec.unit],
+      tickformat: { fraction: ".0%", bytes: ".3s", "tokens/s": ",.0f", "nats/token": "~g", "": "~e" }[spec.unit],
       ...bare,
     },
   };

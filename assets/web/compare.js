@@ -2,7 +2,7 @@
 // first.
 import { ask, h, metrics, problem, runAddress } from "/lab/assets/dom.js";
 import { charts } from "/lab/assets/charts.js";
-import { called, isBusy, stateChip } from "/lab/assets/progress.js";
+import { called, isBusy, stateChip, stateWord } from "/lab/assets/progress.js";
 import { Series, xAxis } from "/lab/assets/series.js";
 import { flat, same, spelledOut, told } from "/lab/assets/settings.js";
 import { style } from "/lab/assets/style.js";
@@ -21,7 +21,7 @@ const SPECS = [
     metric: "gap_closed",
     marks: true,
     caveat: CAVEATS.gap,
-    sentence: "The share of the damage repaired at each evaluation. Higher is better, up to 100 %. " + PARTS,
+    sentence: "The share of the damage repaired at each evaluation. Higher is better; above 100 % the model learned the text. " + PARTS,
   },
   {
     key: "kl_adapted_sae",
@@ -97,6 +97,11 @@ export async function compare(element, runIds) {
       h("h2", {}, "Results"),
       h("p.lab-note", {}, `Differences are to the first run, “${found[0].label}”. Each run was measured on its own held-out text, all of it.`),
       results,
+      h(
+        "p",
+        {},
+        h("a.lab-button", { download: "runs-compared.csv", href: "#", onclick: ({ target }) => (target.href = csvAddress(found)) }, "CSV"),
+      ),
     ),
     h("section.run-section", { "aria-label": "Settings" }, h("h2", {}, "Settings"), settings(found)),
   );
@@ -177,46 +182,77 @@ const legend = (runs) =>
     ),
   );
 
+const csvAddress = (runs) => `data:text/csv;charset=utf-8,${encodeURIComponent(resultsCsv(runs))}`;
 const scrolled = (label, table) => h("div.lab-scroll.compare-table", { tabindex: 0, role: "region", "aria-label": label }, table);
 const columns = (runs) => h("thead", {}, h("tr", {}, h("td", {}), ...runs.map((run) => h("th", { scope: "col" }, run.label))));
 
 function resultsTable(runs, table) {
+  const incomparable = differences(runs);
   const row = (key) => {
     const { label, unit, better } = table[key];
-    const values = runs.map((run) => run.results?.[key]?.value ?? null);
-    const known = values.filter((value) => value !== null);
     const learned = LEARNABLE.includes(key) && runs.some((run) => hasLearned(run.results?.gap_closed?.value));
-    const best = learned || known.length < 2 || better === "neither" ? null : better === "higher" ? Math.max(...known) : Math.min(...known);
-    const cells = values.map((value, i) =>
-      resultCell(
-        value,
-        i ? values[0] : null,
-        unit,
-        best !== null &&
-          value === best &&
-          known.filter((other) => other === best).length === 1 &&
-          !key.endsWith("before") &&
-          key !== "kl_original_sae",
-      ),
-    );
+    const ranked = better !== "neither" && !learned && !incomparable.length && !key.endsWith("before") && key !== "kl_original_sae";
+    const entries = runs.map((run) => run.results?.[key] ?? null);
+    const best = ranked ? bestOf(entries, better) : null;
+    const cells = entries.map((entry, i) => resultCell(entry, i ? entries[0] : null, unit, entry !== null && entry === best, runs[i]));
     return h("tr", {}, h("th", { scope: "row" }, label, h("span.lab-note", {}, ` ${unit === "fraction" ? "" : unit}`)), ...cells);
   };
   const rows = scrolled("The results as a table", h("table.lab-table", {}, columns(runs), h("tbody", {}, ...RESULTS.map(row))));
   const above = runs.filter((run) => hasLearned(run.results?.gap_closed?.value)).map(({ label }) => `“${label}”`);
-  return h("div", {}, above.length ? h("p.lab-note", {}, `Above 100 %: ${above.join(", ")}. ${LEARNED}`) : null, rows);
+  return h(
+    "div",
+    {},
+    above.length ? h("p.lab-note", {}, `Above 100 %: ${above.join(", ")}. ${LEARNED}`) : null,
+    incomparable.length
+      ? h("p.lab-note", {}, `These runs differ in ${incomparable.join(" and in ")}: their losses and gaps say different things, so none is called best.`)
+      : null,
+    rows,
+  );
 }
 
-function resultCell(value, first, unit, isBest) {
-  if (value === null) return h("td", {}, h("span.lab-note", {}, "not finished"));
-  const change = first === null ? null : value - first;
-  const points = unit === "fraction" ? `${(100 * Math.abs(change)).toFixed(1)} points` : shown(Math.abs(change), unit);
+// What makes results say different things.
+function differences(runs) {
+  const differ = (of) => new Set(runs.map((run) => JSON.stringify(of(run)))).size > 1;
+  return [
+    differ(({ config }) => config.model.model) ? "model" : null,
+    differ(({ saes }) => saes.map(({ release, sae_id }) => [release, sae_id])) ? "SAE" : null,
+    differ(({ config }) => config.data) ? "text" : null,
+  ].filter(Boolean);
+}
+
+// The best entry, if it is better than every other by more than both their errors could make it.
+function bestOf(entries, better) {
+  const known = entries.filter((entry) => typeof entry?.value === "number");
+  const sign = better === "higher" ? 1 : -1;
+  const [first, ...others] = [...known].sort((a, b) => sign * (b.value - a.value));
+  const clear = (other) => Math.abs(first.value - other.value) > 2 * Math.hypot(first.standard_error ?? 0, other.standard_error ?? 0);
+  return others.length && others.every(clear) ? first : null;
+}
+
+function resultCell(entry, first, unit, isBest, run) {
+  if (typeof entry?.value !== "number") return h("td", {}, h("span.lab-note", {}, isBusy(run.state) ? "not finished" : stateWord(run.state)));
+  const amount = (value) => (unit === "fraction" ? `${(100 * Math.abs(value)).toFixed(1)}` : shown(Math.abs(value), unit));
+  const change = typeof first?.value === "number" ? entry.value - first.value : null;
   return h(
     "td",
     {},
-    isBest ? h("strong", {}, shown(value, unit)) : shown(value, unit),
-    isBest ? h("span.compare-best", {}, "best") : null,
-    change ? h("div.lab-note", {}, `${change > 0 ? "+" : "−"}${points}`) : null,
+    isBest ? h("strong", {}, shown(entry.value, unit)) : shown(entry.value, unit),
+    entry.standard_error ? h("span.lab-note.compare-error", {}, ` ± ${amount(entry.standard_error)}`) : null,
+    isBest ? h("span.compare-best", { title: "better than every other by more than twice their common error" }, "best") : null,
+    change ? h("div.lab-note", {}, `${change > 0 ? "+" : "−"}${amount(change)}${unit === "fraction" ? " points" : ""}`) : null,
   );
+}
+
+// The results as a file, to be worked on elsewhere.
+function resultsCsv(runs) {
+  const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
+  const head = ["run_id", "name", ...RESULTS.flatMap((key) => [key, `${key}_error`])];
+  const lines = runs.map((run) => [
+    quoted(run.run_id),
+    quoted(called(run)),
+    ...RESULTS.flatMap((key) => [run.results?.[key]?.value ?? "", run.results?.[key]?.standard_error ?? ""]),
+  ]);
+  return [head, ...lines].map((line) => line.join(",")).join("\n");
 }
 
 function settings(runs) {

@@ -90,7 +90,7 @@ function differences() {
   return h(
     "ul",
     {},
-    h("li", {}, "KL is averaged over scored tokens. The authors sum it over positions and clip the gradient norm at 1, which makes every step equally long; the preset “paper” keeps exactly that."),
+    h("li", {}, "KL is averaged over scored tokens. The authors sum it over positions and clip the gradient norm at 1, which at that scale is nearly always reached; the preset “paper” keeps exactly that."),
     h("li", {}, "Positions of BOS, EOS and padding are not passed through the SAE and not scored: one policy for training, measuring and inspecting. The research scripts each have their own."),
     h("li", {}, "Held out by document, decided by a hash of its text, so that no held-out document is trained on. Theirs cuts one stream of tokens."),
     h("li", {}, "Measured L0, variance explained and place are checked against what the SAE's publisher states, before training."),

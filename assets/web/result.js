@@ -10,16 +10,16 @@ const RECOVERED = ["loss_recovered_original_sae", "loss_recovered_adapted_sae"];
 const SIDE_EFFECT = ["ce_change_adapted", "kl_adapted"];
 const MEASURED = [...CONDITIONS, ...GAP, ...KL, ...RECOVERED, ...SIDE_EFFECT];
 
-// The latest numbers: the final ones, or those of the latest evaluation. numbers: {metric: {value, standard_error}}; plain: {metric:
-// value};
-// step: of that evaluation.
+// The latest numbers: the final ones, or those of the latest evaluation. numbers: {metric: {value, standard_error}}; plain: {metric: value};
+// step: of that evaluation; where: on which part of the held-out text.
 export function measuredNow(run, series) {
   const [steps] = series.of("gap_closed");
   const numbers =
-    run.results ?? Object.fromEntries(MEASURED.map((metric) => [metric, { value: series.last(metric), standard_error: null }]));
+    run.results ??
+    Object.fromEntries(MEASURED.map((metric) => [metric, { value: series.last(metric), standard_error: series.last(`${metric}_error`) }]));
   const plain = Object.fromEntries(MEASURED.map((metric) => [metric, numbers[metric]?.value ?? null]));
-  plain.cost = run.results ? null : series.at("ce_gap_before", 0); // before training all of the held-out text is measured
-  return { numbers, plain, step: steps[steps.length - 1] ?? 0 };
+  const where = run.results || !steps.length ? "" : "On an eighth of the held-out text"; // before training all of it is measured
+  return { numbers, plain, where, step: steps[steps.length - 1] ?? 0 };
 }
 
 // -> {element, update(run, series)}
@@ -34,14 +34,13 @@ export function result() {
       "CE gap",
       ["ce_gap_before", "ce_gap_after"],
       "nats/token",
-      ({ cost, ce_gap_after: after }) =>
-        `What the SAE adds to the loss, before and after adaptation${cost === null || after === null ? "" : ", both on an eighth of the text"}.`,
+      () => "What the SAE adds to the loss, before and after adaptation.",
       CAVEATS.gap,
       GAP,
     ),
     tile("KL to the original", KL, "nats/token", klSentence, CAVEATS.kl, KL),
     tile("Loss recovered", RECOVERED, "fraction", recoveredSentence, CAVEATS.recovered, RECOVERED),
-    tile("Price, SAE off", ["ce_change_adapted"], "nats/token", sideEffectSentence, CAVEATS.sideEffect, SIDE_EFFECT, true),
+    tile("CE change, SAE off", ["ce_change_adapted"], "nats/token", sideEffectSentence, CAVEATS.sideEffect, SIDE_EFFECT, true),
   ];
   const element = h(
     "section.result",
@@ -56,13 +55,13 @@ export function result() {
   );
 
   function update(run, series) {
-    const { numbers, plain, step } = measuredNow(run, series);
+    const { numbers, plain, where, step } = measuredNow(run, series);
     const closed = numbers.gap_closed;
     big.classList.toggle("worse", plain.gap_closed < 0);
     big.textContent = plain.gap_closed === null ? "–" : shown(plain.gap_closed, "fraction");
     error.textContent = closed?.standard_error ? `± ${(100 * closed.standard_error).toFixed(1)}` : "";
     error.title = closed?.standard_error ? "one standard error over held-out sequences" : "";
-    sentence.textContent = gapSentence(plain);
+    sentence.textContent = gapSentence(plain, where, run.state);
     when.textContent = whenMeasured(run, step, plain);
     picture.update(Object.fromEntries(CONDITIONS.map((metric) => [metric, plain[metric]])));
     for (const each of tiles) each.update(numbers, plain);
@@ -72,8 +71,9 @@ export function result() {
 
 function whenMeasured(run, step, plain) {
   if (run.results && run.heldout) return `On ${run.heldout.n_tokens.toLocaleString("en")} held-out tokens that were not trained on.`;
-  if (plain.gap_closed === null) return "0 % = the SAE as it is, 100 % = as good as without SAE.";
-  return `Measured at step ${step} on a part of the held-out text; the final number uses all of it.`;
+  const kept = run.kept && `Stopped at step ${run.kept.step.toLocaleString("en")}, it had closed ${shown(run.kept.gap_closed.value, "fraction")} of the gap.`;
+  if (plain.gap_closed === null) return [kept, "0 % = the SAE as it is, 100 % = as good as without SAE."].filter(Boolean).join(" ");
+  return [`Measured at step ${step}; the final number uses all of the held-out text, and may differ by a few times the ±.`, kept].filter(Boolean).join(" ");
 }
 
 function tile(title, keys, unit, words, caveat, formulas, signed = false) {

@@ -92,12 +92,13 @@ function page(element, summary, defaults) {
     filesBox.replaceChildren(files(run));
     playReplay();
     if (wantsNotice(run.run_id))
-      new Notification(called(run), { body: `${stateWord(run.state)}. ${gapSentence(measuredNow(run, series).plain)}` });
+      new Notification(called(run), { body: `${stateWord(run.state)}. ${gapSentence(measuredNow(run, series).plain, "", run.state)}` });
   }
 
   function changed(part) {
     const resumed = part.state && !ENDED.includes(part.state) && ENDED.includes(run.state);
-    run = { ...run, ...part, ...(resumed ? { results: null } : {}) };
+    const kept = run.results?.gap_closed ? { step: run.step, gap_closed: run.results.gap_closed } : (run.kept ?? null);
+    run = { ...run, ...part, ...(resumed ? { results: null, kept } : {}) };
     update();
     if (resumed) live.open();
   }
@@ -124,7 +125,7 @@ function page(element, summary, defaults) {
   }
 
   function tellAway(gone) {
-    away.replaceChildren(...(gone ? [h("p", {}, "The lab is restarting; this page reconnects by itself. Your run goes on.")] : []));
+    away.replaceChildren(...(gone ? [h("p", {}, "The lab does not answer. If it is starting again, this page reconnects by itself; if it was ended, start it again (make run). Your run is safe.")] : []));
   }
 
   function tellTrouble(error) {

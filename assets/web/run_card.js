@@ -58,7 +58,9 @@ export function runCard(run, chosen, on) {
     number.textContent = closed ? told(closed.value, "fraction") : "–";
     words.textContent = closed
       ? `of the gap closed${busy ? " so far" : ""}${closed.standard_error ? `, ±\u00a0${(100 * closed.standard_error).toFixed(1)}` : ""}`
-      : "not measured yet";
+      : run.state === "failed"
+        ? "failed before it was measured"
+        : "not measured yet";
     if (hasLearned(closed?.value)) words.textContent += ". Above 100 % it learned this text, no repair: trust KL to the original.";
     words.title = hasLearned(closed?.value) ? LEARNED : "";
     if (shownCurve !== JSON.stringify(run.spark)) {

@@ -65,7 +65,7 @@ const SPECS = [
   {
     key: "learning_rate",
     title: "Learning rate",
-    unit: "1/step",
+    unit: "",
     fromZero: true,
     caveat: CAVEATS.learningRate,
     curves: { learning_rate: { label: "of this step", colour: "original" } },

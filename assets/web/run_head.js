@@ -75,9 +75,11 @@ export function ending(run) {
     run.step > 0
       ? `The first ${run.step.toLocaleString("en")} steps were measured, and the newest checkpoint is kept.`
       : "It had not taken a step, so nothing is lost.";
+  const mismatch = run.message.includes("trust_measured");
+  const again = mismatch ? ` It will end the same way unless the settings change.` : "";
   const next = run.resume_blocked
     ? `It cannot be resumed. ${run.resume_blocked}. Duplicate it to start again with these settings, or with others.`
-    : "Resume takes it up from the newest checkpoint. Duplicate starts again with these settings, or with others.";
+    : `Resume ${run.step > 0 ? "takes it up from the newest checkpoint" : "tries it again from the start"}.${again} Duplicate starts again with these settings, or with others.`;
   const line = (term, words) => [h("dt", {}, term), h("dd", {}, words)];
   return [
     h(
@@ -91,6 +93,7 @@ export function ending(run) {
         ...line("What it means", kept),
         ...line("Next", run.may_act ? next : "Its owner can take it up again."),
       ),
+      mismatch ? h("a.lab-button", { href: `/adapt?from=${encodeURIComponent(run.run_id)}&trust=1` }, "Duplicate without this check") : null,
     ),
   ];
 }

@@ -84,12 +84,13 @@ export function settingsTable(config, defaults, saes = []) {
 // The SAEs that were put into the model, with what was measured of them.
 export function spliced(saes) {
   const number = (value, words) => (value === null || value === undefined ? null : `${words} ${value}`);
-  const facts = ({ d_sae, l0, fve, layer }) =>
+  const facts = ({ d_sae, l0, fve, layer, measured }) =>
     [
       layer === null || layer === undefined ? null : `layer ${layer}`,
       number(d_sae?.toLocaleString("en"), "features"),
       number(l0?.toFixed(1), "L0"),
       number(fve && `${(100 * fve).toFixed(1)} %`, "variance explained"),
+      l0 || fve ? (measured ? "measured in the original model" : "as its publisher states") : null,
     ]
       .filter(Boolean)
       .join(" · ");

@@ -11,19 +11,18 @@ export const hasLearned = (gapClosed) => typeof gapClosed === "number" && gapClo
 
 const three = (value) => Math.abs(value).toFixed(3);
 
-// measured: {metric: number | null}; cost: the gap before on all of the held-out text, where the rest was measured on a part of it
-export function gapSentence({ ce_gap_before: before, ce_gap_after: after, gap_closed: closed, cost: whole = null }) {
+// measured: {metric: number | null}; where: "" once all of the held-out text was measured, else on which part of it
+export function gapSentence({ ce_gap_before: before, ce_gap_after: after, gap_closed: closed }, where = "", state = "") {
+  if (before === null && state === "failed") return "It failed before anything was measured.";
   if (before === null) return "What the SAE costs is measured before training starts. The number appears here.";
-  const cost = `The SAE costs ${three(whole ?? before)} nats per token`;
+  const cost = `${where ? `${where}, the` : "The"} SAE costs ${three(before)} nats per token`;
+  if (after === null && state === "failed") return `${cost}. It failed before adaptation was measured.`;
   if (after === null) return `${cost}. How much of that adaptation wins back shows at the first evaluation.`;
   if (closed === null) return `${cost}: too little to say what share was won back.`;
   if (hasLearned(closed)) return `${cost}; the adapted model now predicts this text ${three(after)} better than the original. ${LEARNED}`;
-  if (whole !== null)
-    return closed < 0
-      ? `${cost}; on an eighth of the text, adaptation has made it worse so far: ${told(closed, "fraction")}.`
-      : `${cost}; so far, on an eighth of the text: ${show(closed, "fraction")} of the damage repaired.`;
-  if (closed < 0) return `${cost}; after adaptation it is ${three(after)}: adaptation made it worse, not better.`;
-  return `${cost}; adaptation won back ${three(before - after)} of it: ${show(closed, "fraction")} of the damage repaired.`;
+  const so = where ? " so far" : "";
+  if (closed < 0) return `${cost}; after adaptation it is ${three(after)}: adaptation made it worse${so}, not better.`;
+  return `${cost}; adaptation won back ${three(before - after)} of it${so}: ${show(closed, "fraction")} of the damage repaired.`;
 }
 
 export function klSentence({ kl_original_sae: before, kl_adapted_sae: after }) {
@@ -50,7 +49,7 @@ export function sideEffectSentence({ ce_change_adapted: change }) {
 }
 
 export const CAVEATS = {
-  gap: "Measured on held-out text that was not trained on. The ± is one standard error over held-out sequences. During training an eighth of that text is used; the final number uses all of it. 0 % = the SAE as it is; 100 % = as good as without SAE; above it the adapter learned the text itself, and KL to the original is the number to trust.",
+  gap: "Measured on held-out text that was not trained on. The ± is one standard error over held-out sequences. During training an eighth of that text is used, chosen so that it stands for the whole; the final number uses all of it. 0 % = the SAE as it is; 100 % = as good as without SAE; above it the adapter learned the text itself, and KL to the original is the number to trust.",
   kl: "KL compares whole predicted distributions, so it sees changes that cross-entropy does not. It is what training minimises. The training curve is noisy because each step sees different text.",
   recovered: "Compare it only between SAEs at the same place: erasing the stream hurts more at some layers than at others.",
   sideEffect: "A small number means that the adapter serves the SAE and little else. It says nothing about tasks that were not measured.",

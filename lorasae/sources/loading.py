@@ -182,7 +182,7 @@ def check_measured(hook_point: HookPoint, card: SAECard, statistics: SiteStatist
         raise LabError(
             f"The SAE {card.ref} was measured at {hook_point} on {statistics.n_tokens} tokens",
             f"There its {' and its '.join(wrong)}",
-            "Usual causes: another layer or site than it was trained at, another model or revision, a normalisation folded into the model "
-            "it was trained on, special tokens passed through it, or text unlike its training text. "
-            "To go on all the same: --set trust_measured=true",
+            "Usual causes: text unlike the text it was trained on, another layer or site than it was trained at, another model or "
+            "revision, a normalisation folded into the model it was trained on, or special tokens passed through it. "
+            "To go on all the same, set trust_measured (in a terminal: --set trust_measured=true)",
         )

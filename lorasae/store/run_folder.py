@@ -12,6 +12,7 @@ queued           the lab owes this run work: it is waiting, or its process is at
 lock             held by the process at work, for as long as it lives
 checkpoints/     where it can be taken up again (lorasae/store/checkpoints.py)
 heldout.npy      the held-out tokens, so that anyone can measure on the same text
+part.json        which of them the short evaluations during training use (lorasae/training/heldout_part.py)
 adapter/         the adapter in PEFT format
 lorasae.json     the result: everything needed to use, verify and reproduce the adapter
 """
@@ -59,6 +60,7 @@ class Run:
         self.checkpoints = self.folder / "checkpoints"
         self.adapter = self.folder / "adapter"
         self.heldout = self.folder / "heldout.npy"
+        self.part_file = self.folder / "part.json"
         self.log = self.folder / "run.log"
         self.replay = self.folder / "replay.jsonl"
         self.metrics_file = self.folder / "metrics.jsonl"

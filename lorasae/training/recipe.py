@@ -26,11 +26,12 @@ import torch
 from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
 from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
 from lorasae.errors import LabError
-from lorasae.sources.data import micro_batches, step_chunks
+from lorasae.sources.data import Chunks, micro_batches, step_chunks
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
 from lorasae.store.replay import forget_frames_after
 from lorasae.store.run_folder import Run
+from lorasae.training.heldout_part import choose_part
 from lorasae.training.pace import evaluated_steps
 from lorasae.training.recorder import Recorder
 from lorasae.training.supervision import Listener, Nobody, Report, Stopped, StopRequest, ending_told, stop_requests
@@ -67,7 +68,7 @@ def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
     report.phase("evaluating", "all conditions on the held-out text")
     report.progress(0.0, bench.pace.evaluation_s)
     recorder.record(reached)
-    after = measure_heldout(bench, ALL, len(bench.corpus.heldout), report, stop)
+    after = measure_heldout(bench, ALL, bench.corpus.heldout, report, stop)
     report.phase("saving", "adapter and result")
     return save(bench, after, reached)
 
@@ -89,9 +90,10 @@ def take_up_newest(bench: Workbench, report: Report) -> tuple[int, float]:
 def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     """What the SAE costs, and whether it does what its publisher states."""
     report.phase("measuring", "what the SAE costs before training")
-    before = measure_heldout(bench, BEFORE, len(bench.corpus.heldout), report, stop, trained=False)
+    before = measure_heldout(bench, BEFORE, bench.corpus.heldout, report, stop, trained=False)
     for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
         check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
+    choose_part(bench.run, before)
     report.row({"step": 0, **_values(before)})
 
 
@@ -126,7 +128,7 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
             "peak_memory_bytes": peak_memory_bytes(bench.loaded.device),
         }
         if done in evaluated:
-            row |= _values(measure_heldout(bench, DURING, bench.n_part))
+            row |= _evaluated(measure_heldout(bench, DURING, bench.part))
             recorder.record(done)
         report.row(row, pace.left_s(done), pace.step_s)
         interrupt, keep = stop.interrupt, stop.keep
@@ -173,19 +175,19 @@ def take_step(bench: Workbench, step: int) -> tuple[float, StepOutcome]:
 def measure_heldout(
     bench: Workbench,
     conditions: tuple[Condition, ...],
-    n_chunks: int,
+    chunks: Chunks,
     report: Report | None = None,
     stop: StopRequest | None = None,
     *,
     trained: bool = True,
 ) -> Measurement:
-    """Measure conditions on the first `n_chunks` held-out chunks; a stop is heeded, and progress told, between batches."""
+    """Measure conditions on held-out chunks; a stop is heeded, and progress told, between batches."""
     size = bench.config.micro_batch_size
-    n_batches = -(-n_chunks // size)
+    n_batches = -(-len(chunks) // size)
     started = time.monotonic()
 
     def batches() -> Iterator[torch.Tensor]:
-        for done, batch in enumerate(micro_batches(bench.corpus.heldout[:n_chunks], size, bench.loaded.device)):
+        for done, batch in enumerate(micro_batches(chunks, size, bench.loaded.device)):
             if stop:
                 stop.heed("Stopped while measuring; everything so far is kept", trained=trained)
             if report and done:
@@ -200,6 +202,12 @@ def measure_heldout(
 
 def _values(measurement: Measurement) -> dict[str, float | None]:
     return {key: plain(value) for key, (value, _) in measurement.metrics().items()}
+
+
+def _evaluated(measurement: Measurement) -> dict[str, float | None]:
+    """The metrics, and how sure the one is that everybody looks at: a part of the text says less than all of it."""
+    _, error = measurement.metrics()["gap_closed"]
+    return {**_values(measurement), "gap_closed_error": plain(error)}
 
 
 def main(folder: str) -> int:

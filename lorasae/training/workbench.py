@@ -25,10 +25,9 @@ from lorasae.store.checkpoints import Checkpoint
 from lorasae.store.durable import replace_file
 from lorasae.store.run_folder import Run
 from lorasae.store.source_record import record_source
+from lorasae.training.heldout_part import part_of, size_of_part
 from lorasae.training.pace import Pace
 from lorasae.training.supervision import Report
-
-HELDOUT_PART = 8  # evaluations during training use one eighth of the held-out chunks
 
 
 @dataclass
@@ -45,9 +44,9 @@ class Workbench:
     pace: Pace
 
     @property
-    def n_part(self) -> int:
+    def part(self) -> Chunks:
         """Held-out chunks that an evaluation during training uses."""
-        return -(-len(self.corpus.heldout) // HELDOUT_PART)
+        return self.corpus.heldout[part_of(self.run, len(self.corpus.heldout))]
 
 
 def set_up(run: Run, report: Report) -> Workbench:
@@ -71,7 +70,7 @@ def set_up(run: Run, report: Report) -> Workbench:
     )
     transforms: dict[HookPoint, Transform] = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
     bench = Workbench(run, config, loaded, corpus, model, optimizer, transforms, Pace())
-    bench.pace.plan(config, len(corpus.heldout), bench.n_part)
+    bench.pace.plan(config, len(corpus.heldout), size_of_part(len(corpus.heldout)))
     return bench
 
 

@@ -9,7 +9,7 @@ from lorasae.store.charts import Columns, sparkline
 from lorasae.store.metrics_file import MetricsFiles, Place
 
 _CURVE = "kl_train"
-_HEADLINE = ("gap_closed", "ce_gap_before", "ce_gap_after")
+_HEADLINE = ("gap_closed", "gap_closed_error", "ce_gap_before", "ce_gap_after")
 _KEPT = 4096  # runs
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from lorasae.config import RunConfig, SAERef
@@ -19,6 +20,7 @@ from lorasae.web.glances import Glance
 
 _HEADLINE = ("gap_closed", "ce_gap_before", "ce_gap_after")
 _MEASURED = ("succeeded", "stopped")  # a run taken up again still has the result of its earlier stop, which counts no more
+_PLACEMENT = {"after": "layers after the SAE", "all": "all layers"}
 _MAY_GO_ON = ("interrupted", "failed", "stopped")
 Summary = dict[str, Any]
 _NEURONPEDIA = "https://www.neuronpedia.org"
@@ -41,7 +43,7 @@ def card(lab: Lab, run: Run, visitor: str, glance: Glance) -> Summary:
     """A run among others: what a summary says, without its settings and results in full, with its curve."""
     config = run.config
     outline = _outline(lab, run, visitor, config, run.result if run.has_result else None, glance)
-    return {**outline, "spark": glance.spark, "settings": settings_in_words(config)}
+    return {**outline, "spark": glance.spark, "settings": settings_in_words(config, outline["saes"])}
 
 
 def status_of(lab: Lab, run: Run) -> Summary:
@@ -65,6 +67,7 @@ def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mappin
         **status,
         "tokens_per_step": config.train.tokens_per_step,
         "headline": _headline(result if status["state"] in _MEASURED else None, glance),
+        "kept": _kept(result) if status["state"] not in _MEASURED else None,
         "heldout": _heldout(result),
         "saes": saes,
         "pins": pins_to_json(run.pins),
@@ -78,11 +81,14 @@ def _unnamed(config: RunConfig, saes: list[Summary]) -> str:
     return f"{config.model.model.rsplit('/', 1)[-1]} around {saes[0]['sae_id'] or saes[0]['release']}{others}"
 
 
-def settings_in_words(config: RunConfig) -> str:
+def settings_in_words(config: RunConfig, saes: list[Summary]) -> str:
     """The settings that tell runs apart, on one line."""
-    adapter, train = config.adapter, config.train
-    where = f"layers {', '.join(map(str, adapter.layers))}" if adapter.layers else f"layers: {adapter.placement}"
-    return f"{config.model.model} · rank {adapter.rank} · {where} · {train.tokens:,} tokens · learning rate {train.learning_rate:g}"
+    adapter, train, source = config.adapter, config.train, config.data.source
+    places = ", ".join(sae["sae_id"] or sae["release"] if sae["layer"] is None else f"layer {sae['layer']}" for sae in saes)
+    where = f"layers {', '.join(map(str, adapter.layers))}" if adapter.layers else _PLACEMENT[adapter.placement]
+    text = "" if source == "pocket" else f" of {Path(source).name if source.startswith('/') else source}"
+    parts = (config.model.model, f"SAE at {places}", f"rank {adapter.rank} on {where}", f"{train.tokens:,} tokens{text}")
+    return " · ".join((*parts, f"learning rate {train.learning_rate:g}"))
 
 
 def _headline(result: Mapping[str, Any] | None, glance: Glance) -> Summary:
@@ -90,9 +96,14 @@ def _headline(result: Mapping[str, Any] | None, glance: Glance) -> Summary:
     results: Mapping[str, Any] = result["results"] if result else {}
     gap_closed = results.get("gap_closed")
     if gap_closed is None and "gap_closed" in glance.latest:
-        gap_closed = {"value": glance.latest["gap_closed"], "standard_error": None}
+        gap_closed = {"value": glance.latest["gap_closed"], "standard_error": glance.latest.get("gap_closed_error")}
     gaps = {key: results[key]["value"] if key in results else glance.latest.get(key) for key in _HEADLINE[1:]}
     return {"gap_closed": gap_closed, **gaps}
+
+
+def _kept(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What an earlier stop of a run had reached that was taken up again since."""
+    return {"step": result["step"], "gap_closed": result["results"]["gap_closed"]} if result else None
 
 
 def _heldout(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -102,7 +113,8 @@ def _heldout(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _measured_sae(sae: Mapping[str, Any]) -> Summary:
     ref = SAERef(release=sae["release"], sae_id=sae["sae_id"])
     measured, card = sae.get("original") or sae.get("stated") or {}, _card(ref)
-    return _sae(ref, sae["hook_point"], sae["d_sae"], measured.get("l0"), measured.get("fve"), card)
+    found = _sae(ref, sae["hook_point"], sae["d_sae"], measured.get("l0"), measured.get("fve"), card)
+    return {**found, "measured": bool(sae.get("original"))}
 
 
 def _stated_sae(ref: SAERef) -> Summary:
@@ -122,6 +134,7 @@ def _sae(ref: SAERef, hook_point: str | None, d_sae: int | None, l0: float | Non
         "d_sae": d_sae,
         "l0": l0,
         "fve": fve,
+        "measured": False,
         "neuronpedia": _neuronpedia(card),
     }
 

@@ -194,6 +194,27 @@ def test_a_failed_run_says_what_happened_what_it_means_and_what_to_do(written, v
     seen.clean()
 
 
+def test_an_sae_that_is_not_what_it_states_can_be_tried_all_the_same(written, visit: Callable[..., Visit]) -> None:
+    run = written("a00010", n_rows=0)
+    run.status("failed", 0, pid=None, message="There its variance explained is 0.596, stated 0.830. To go on, set trust_measured")
+    page = visit(run.page).page
+    expect(page.locator(".result-sentence")).to_have_text("It failed before anything was measured.")
+    expect(page.locator(".run-ending")).to_contain_text("It will end the same way unless the settings change.")
+    page.get_by_role("link", name="Duplicate without this check").click()
+    page.get_by_text("Every setting", exact=True).click()
+    expect(page.locator("#adapt-trust_measured input, #adapt-trust-measured input").first).to_be_checked()
+
+
+def test_a_run_taken_up_again_still_says_what_its_earlier_stop_had_reached(written, visit: Callable[..., Visit]) -> None:
+    run = written("a00011", n_rows=1)
+    shutil.copyfile(EXAMPLE / "lorasae.json", run.run.folder / "lorasae.json")
+    run.status("running", 10)
+    with run.run.claimed():
+        page = visit(run.page).page
+        expect(page.locator(".result-big")).to_have_text("–")
+        expect(page.locator(".result-number")).to_contain_text("Stopped at step 144, it had closed 54.7 % of the gap.")
+
+
 def test_a_selection_stays_when_new_runs_come_and_its_comparison_shows_what_differs(written, visit: Callable[..., Visit]) -> None:
     first, second = written("a00005", name="slow", learning_rate=0.001), written("a00006", name="fast", learning_rate=0.01)
     seen = visit("/runs?sort=name&q=finished")
@@ -205,6 +226,12 @@ def test_a_selection_stays_when_new_runs_come_and_its_comparison_shows_what_diff
     expect(page.get_by_role("link", name="Compare 2 runs")).to_be_visible()
     page.get_by_role("link", name="Compare 2 runs").click()
     page.wait_for_function(DRAWN)
+    results = page.get_by_role("region", name="The results as a table")
+    expect(results.locator("tbody tr").first.locator("td")).to_have_text(["54.7 % ± 1.6", "54.7 % ± 1.6"])
+    expect(results.locator(".compare-best")).to_have_count(0)  # equal within their errors
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV", exact=True).last.click()
+    assert download.value.path().read_text().splitlines()[0].startswith("run_id,name,gap_closed,gap_closed_error")
     table = page.get_by_role("region", name="The settings as a table")
     expect(table.locator("tbody th")).to_have_text(["train.learning_rate"])
     expect(table.locator("tbody td")).to_have_text(["0.001", "0.01"])

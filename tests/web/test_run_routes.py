@@ -59,7 +59,8 @@ def test_a_card_has_the_curve_and_not_the_settings_in_full(local: World) -> None
     run = local.run(n_rows=300)
     (card,) = local.client().get("/lab/runs").json()["runs"]
     assert card["run_id"] == run.run_id and len(card["spark"]) == 40
-    assert "rank 16" in card["settings"] and not {"config", "results", "versions"} & set(card)
+    assert "SAE at layer 2 · rank 16 on layers after the SAE" in card["settings"]
+    assert not {"config", "results", "versions"} & set(card)
     write_rows(run, 300, 301)
     (card,) = local.client().get("/lab/runs").json()["runs"]
     assert card["spark"][-1] == 1 / 301
