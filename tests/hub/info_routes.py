@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -11,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from tests.hub.asked import Asked, entry_not_found, paged
 from tests.hub.front_matter import front_matter, tags_of
 from tests.hub.repo_routes import REPO
-from tests.hub.storage import Commit, Entry, Repo, git_oid, pointer
+from tests.hub.storage import REPO_TYPES, Commit, Entry, Repo, git_oid, pointer
 
 _BRIEF = {"id", "modelId", "private", "gated", "tags", "downloads", "likes", "createdAt", "lastModified", "pipeline_tag", "library_name", "sdk"}
 _SORTS = {"lastModified": "lastModified", "createdAt": "createdAt", "downloads": "downloads", "likes": "likes"}
@@ -21,6 +22,8 @@ async def listing(request: Request) -> Response:
     """Those the sender may know of that meet every condition; newest first if sorted by date."""
     asked = Asked(request)
     params = request.query_params
+    if asked.kind not in REPO_TYPES:
+        raise HTTPException(404, "Not found")
     found = []
     for repo in asked.storage.repos(asked.kind):
         if repo.read()["private"] and not asked.account.reads(repo.repo_id):

@@ -24,6 +24,8 @@ import uvicorn
 from huggingface_hub import HfApi, constants
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tests.hub import commit_routes, discussions, downloads, info_routes, repo_routes
@@ -55,10 +57,11 @@ class LocalHub:
     def __init__(self, root: Path) -> None:
         self.accounts, self.storage, self.faults = Accounts(), Storage(root), Faults()
         self.log: list[Asking] = []
+        self.failures: list[Exception] = []  # what the Hub itself could not do: bugs of this double
         self.page_size, self.part_bytes = 1000, 16_000_000
         self.xet_root = root / "xet"
         self.xet_url = f"local://{self.xet_root}"
-        app = Starlette(routes=_ROUTES, exception_handlers={HTTPException: refusal})
+        app = Starlette(routes=_ROUTES, exception_handlers={HTTPException: refusal, Exception: self._failed})
         app.state.hub = self
         self._socket = socket.create_server(("127.0.0.1", 0))
         wire = FaultyWire(app, self.faults, self.log, _disconnect)
@@ -68,6 +71,10 @@ class LocalHub:
         port = self._socket.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         self.storage_endpoint = f"http://localhost:{port}"  # another host for the client: no token goes there
+
+    async def _failed(self, _request: Request, error: Exception) -> Response:
+        self.failures.append(error)
+        return Response("A bug of the test Hub", 500)
 
     def start(self) -> None:
         self._thread.start()
@@ -134,6 +141,8 @@ def local_hub(root: Path) -> Iterator[LocalHub]:
             yield hub
     finally:
         hub.stop()
+    if hub.failures:
+        raise hub.failures[0]
 
 
 @contextmanager
