@@ -49,7 +49,7 @@ class Account:
             return False
         if self.token.role == "fineGrained":
             return "gated.read" in self.token.scopes
-        return self.token.role != "oauth" or bool(self.token.scopes & {"gated-repos", "read-repos"})
+        return self.token.role != "oauth" or "gated-repos" in self.token.scopes
 
     def writes(self, repo_id: str) -> bool:
         """Whether commits to an existing repository are taken."""
@@ -94,7 +94,7 @@ class Account:
     @staticmethod
     def _auth(token: Token) -> dict[str, Any]:
         if token.role == "oauth":
-            return {"type": "oauth", "scopes": sorted(token.scopes), "expiresAt": None}
+            return {"type": "oauth"}  # what the visitor agreed to is not told
         told: dict[str, Any] = {"displayName": "test token", "role": token.role, "createdAt": "2026-01-01T00:00:00.000Z"}
         if token.role == "fineGrained":
             told["fineGrained"] = {

@@ -25,6 +25,7 @@ class Asking:
     url: str  # path and query, as sent
     host: str
     authorized: bool  # it carried a token; which one is not kept
+    range: str  # the part of a file that was asked for; "" for all of it
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ class FaultyWire:
         headers = dict(scope["headers"])
         query = scope["query_string"].decode()
         url = scope["path"] + (f"?{query}" if query else "")
-        asking = Asking(len(self._log) + 1, scope["method"], url, headers.get(b"host", b"").decode(), b"authorization" in headers)
+        host, part = headers.get(b"host", b"").decode(), headers.get(b"range", b"").decode()
+        asking = Asking(len(self._log) + 1, scope["method"], url, host, b"authorization" in headers, part)
         self._log.append(asking)
         return asking
 
