@@ -1,7 +1,9 @@
 """What is told about repositories: their list, one's card and files, its tree, its history."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -109,17 +111,21 @@ def _parameters(repo: Repo, commit: Commit) -> dict[str, Any]:
     """Counted per precision from the headers of the safetensors files at the root."""
     counts: dict[str, int] = {}
     for path, entry in commit.files.items():
-        if "/" in path or not path.endswith(".safetensors"):
-            continue
-        with repo.storage.path_of(entry).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for length in tensor["shape"]:
-                    size *= length
-                counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + size
+        if "/" not in path and path.endswith(".safetensors"):
+            for name, tensor in _header(repo.storage.path_of(entry)).items():
+                if name != "__metadata__":
+                    counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + math.prod(tensor["shape"])
     return {"parameters": counts, "total": sum(counts.values())}
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The JSON at the head of a safetensors file; nothing for a file that is none."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            return json.loads(file.read(length)) if length < path.stat().st_size else {}
+        except ValueError:
+            return {}
 
 
 async def tree(request: Request) -> Response:

@@ -209,16 +209,15 @@ def gpt2_small_res_jb() -> Files:
 
 @cache
 def tiny_stories() -> Files:
-    """A train split of the same sentences twice: `default` is parquet, `lines` is JSON lines."""
+    """A train split of the same sentences twice: as parquet, which the card names as the data, and as JSON lines, to be asked for by file."""
     import pyarrow
     import pyarrow.parquet
 
     held = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"text": SENTENCES}), held)
     lines = "".join(json.dumps({"text": sentence}) + "\n" for sentence in SENTENCES)
-    configs = (("default", "data/train-*.parquet"), ("lines", "train.jsonl"))
-    block = "".join(f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {path}\n" for name, path in configs)
-    card = f"---\nlicense: cc0-1.0\nlanguage: en\nconfigs:\n{block}---\n# A few sentences\n"
+    data = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*.parquet\n"
+    card = f"---\nlicense: cc0-1.0\nlanguage: en\n{data}---\n# A few sentences\n"
     return {"README.md": card.encode(), "data/train-00000-of-00001.parquet": held.getvalue(), "train.jsonl": lines.encode()}
 
 

@@ -15,7 +15,6 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -380,13 +379,13 @@ def test_a_chosen_error_code_is_the_error_the_client_makes_of_it(hub, alice):
         alice.model_info(REPO)
 
 
-def test_a_download_that_was_cut_goes_on_where_it_was_cut(hub, alice, tmp_path):
-    content = os.urandom(200_000)
-    alice.create_commit(REPO, [adding("w.safetensors", content)], commit_message="One")
-    hub.faults.inject(cut(after=70_000), method="GET", path="/objects/")
-    got = alice.hf_hub_download(REPO, "w.safetensors", cache_dir=tmp_path)
+def test_a_download_that_was_cut_goes_on_behind_its_last_whole_chunk(hub, alice, tmp_path):
+    content = bytes(range(256)) * (constants.DOWNLOAD_CHUNK_SIZE // 256 + 5000)
+    hub.publish({"w.safetensors": content}, "acme/large")
+    hub.faults.inject(cut(after=len(content) - 1000), method="GET", path="/objects/")
+    got = alice.hf_hub_download("acme/large", "w.safetensors", cache_dir=tmp_path)
     assert Path(got).read_bytes() == content
-    assert [one.range for one in hub.asked("GET", "/objects/")] == ["", "bytes=70000-"]
+    assert [one.range for one in hub.asked("GET", "/objects/")] == ["", f"bytes={constants.DOWNLOAD_CHUNK_SIZE}-"]
 
 
 def test_a_commit_whose_answer_is_lost_has_landed(hub, alice):
@@ -408,14 +407,14 @@ def test_a_dropped_request_has_not_happened(hub, alice):
     assert alice.file_exists(REPO, "w.bin")
 
 
-def test_a_stalled_answer_comes_late_or_too_late(hub, alice, tmp_path):
+def test_a_stalled_answer_comes_late_or_is_not_waited_for(hub, alice, tmp_path):
     hub.faults.inject(stall(0.5), path="/api/models")
     started = time.monotonic()
     alice.model_info(REPO)
     assert time.monotonic() - started > 0.5
     hub.faults.inject(stall(5), method="HEAD", path="/resolve/")
-    with pytest.raises(LocalEntryNotFoundError):
-        alice.hf_hub_download(REPO, ".gitattributes", etag_timeout=0.2, cache_dir=tmp_path)
+    alice.hf_hub_download(REPO, ".gitattributes", etag_timeout=0.2, cache_dir=tmp_path)
+    assert len(hub.asked("HEAD", "/resolve/")) == 2  # the client gave up and asked again
 
 
 def test_a_fault_strikes_the_requests_it_was_made_for(hub, alice):
@@ -473,9 +472,9 @@ for name in json.loads(sys.argv[1]):
     ids = words("the cat saw a bone.", return_tensors="pt").input_ids
     told["models"][name] = [type(model).__name__, model.config.num_hidden_layers, str(model.dtype), ids[0, 0].item(),
                             bool(model(ids).logits.isfinite().all())]
-for config in ("default", "lines"):
-    rows = datasets.load_dataset("test-lab/tiny-stories", config, split="train", streaming=True)
-    told["text"][config] = [row["text"] for row in rows]
+for form, files in (("parquet", None), ("jsonl", {"train": "train.jsonl"})):
+    rows = datasets.load_dataset("test-lab/tiny-stories", data_files=files, split="train", streaming=True)
+    told["text"][form] = [row["text"] for row in rows]
 path = hf_hub_download("google/gemma-scope-2b-pt-res", "layer_12/width_16k/average_l0_82/params.npz")
 with numpy.load(path, allow_pickle=False) as held:
     told["npz"] = {name: [list(held[name].shape), str(held[name].dtype)] for name in held}
@@ -519,7 +518,7 @@ def test_transformers_loads_every_model(loaded):
 
 
 def test_datasets_streams_both_forms_of_the_text(loaded):
-    assert loaded["text"] == {"default": list(miniatures.SENTENCES), "lines": list(miniatures.SENTENCES)}
+    assert loaded["text"] == {"parquet": list(miniatures.SENTENCES), "jsonl": list(miniatures.SENTENCES)}
 
 
 def test_gemma_scope_is_npz_in_float32_without_pickle(loaded):
