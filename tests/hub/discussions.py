@@ -32,7 +32,9 @@ async def create(request: Request) -> Response:
     made = opened(repo, asked.account.name or "", body["title"], body["description"], base)
     if base:
         _change(repo, made["num"], status="draft")
-    return JSONResponse({"num": made["num"], "url": f"{asked.hub.endpoint}/{repo.repo_id}/discussions/{made['num']}", "pullRequest": bool(base)})
+    return JSONResponse(
+        {"num": made["num"], "url": f"{asked.hub.endpoint}/{repo.repo_id}/discussions/{made['num']}", "pullRequest": bool(base)}
+    )
 
 
 async def listing(request: Request) -> Response:
@@ -50,7 +52,11 @@ async def details(request: Request) -> Response:
     repo, one = _found(asked)
     told = {**_told(repo, one), "events": _events(repo, one)}
     if one["isPullRequest"]:
-        told |= {"changes": {"base": MAIN, **({"mergeCommitId": one["merged"]} if one["merged"] else {})}, "filesWithConflicts": [], "diff": ""}
+        told |= {
+            "changes": {"base": MAIN, **({"mergeCommitId": one["merged"]} if one["merged"] else {})},
+            "filesWithConflicts": [],
+            "diff": "",
+        }
     return JSONResponse(told)
 
 
@@ -105,7 +111,12 @@ def _told(repo: Repo, one: dict[str, Any]) -> dict[str, Any]:
 def _events(repo: Repo, one: dict[str, Any]) -> list[dict[str, Any]]:
     common = {"createdAt": one["createdAt"], "author": {"name": one["author"]}}
     comments = [
-        {"id": f"{one['num']}-{n}", "type": "comment", **common, "data": {"edited": False, "hidden": False, "latest": {"raw": text, "html": text}}}
+        {
+            "id": f"{one['num']}-{n}",
+            "type": "comment",
+            **common,
+            "data": {"edited": False, "hidden": False, "latest": {"raw": text, "html": text}},
+        }
         for n, text in enumerate(one["comments"])
     ]
     if not one["isPullRequest"]:

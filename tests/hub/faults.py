@@ -44,7 +44,11 @@ def answer(status: int, message: str = "A fault of the test", *, code: str | Non
     """Refuse, with the Hub's headers; `retry_after` in seconds."""
     headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
     if retry_after is not None:
-        headers |= {"Retry-After": str(retry_after), "RateLimit": f'"api";r=0;t={retry_after}', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}
+        headers |= {
+            "Retry-After": str(retry_after),
+            "RateLimit": f'"api";r=0;t={retry_after}',
+            "RateLimit-Policy": '"fixed window";"api";q=500;w=300',
+        }
     return Fault(status=status, headers=headers)
 
 
@@ -163,7 +167,7 @@ class FaultyWire:
             if fault.lost or left < 0:
                 if message["type"] == "http.response.start":
                     self._disconnect(scope)
-                return
+                return None
             if message["type"] == "http.response.body":
                 body = message.get("body", b"")
                 if len(body) > left:

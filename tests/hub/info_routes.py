@@ -16,7 +16,20 @@ from tests.hub.front_matter import front_matter, tags_of
 from tests.hub.repo_routes import REPO
 from tests.hub.storage import REPO_TYPES, Commit, Entry, Repo, git_oid, pointer
 
-_BRIEF = {"id", "modelId", "private", "gated", "tags", "downloads", "likes", "createdAt", "lastModified", "pipeline_tag", "library_name", "sdk"}
+_BRIEF = {
+    "id",
+    "modelId",
+    "private",
+    "gated",
+    "tags",
+    "downloads",
+    "likes",
+    "createdAt",
+    "lastModified",
+    "pipeline_tag",
+    "library_name",
+    "sdk",
+}
 _SORTS = {"lastModified": "lastModified", "createdAt": "createdAt", "downloads": "downloads", "likes": "likes"}
 
 
@@ -37,7 +50,9 @@ async def listing(request: Request) -> Response:
     if sort in _SORTS:
         found.sort(key=lambda info: info[_SORTS[sort]], reverse=params.get("direction", "-1") == "-1")
     size = min(int(params.get("limit", asked.hub.page_size)), asked.hub.page_size)
-    return paged(asked, [_chosen(info, params.getlist("expand"), full=asked.flag("full"), card=asked.flag("cardData")) for info in found], size)
+    return paged(
+        asked, [_chosen(info, params.getlist("expand"), full=asked.flag("full"), card=asked.flag("cardData")) for info in found], size
+    )
 
 
 def _meets(info: Mapping[str, Any], params: Mapping[str, str], filters: list[str]) -> bool:
@@ -91,14 +106,19 @@ def described(repo: Repo, commit: Commit, blobs: bool = False) -> dict[str, Any]
         told |= {"modelId": repo.repo_id, "library_name": card.get("library_name"), "config": _config(repo, commit), "spaces": []}
         told |= {"safetensors": _parameters(repo, commit)} if any(path.endswith(".safetensors") for path in paths) else {}
     if repo.kind == "space":
-        told |= {"sdk": settings["sdk"] or card.get("sdk"), "runtime": {"stage": "NO_APP_FILE", "hardware": {"current": None, "requested": None}}}
+        told |= {
+            "sdk": settings["sdk"] or card.get("sdk"),
+            "runtime": {"stage": "NO_APP_FILE", "hardware": {"current": None, "requested": None}},
+        }
     return told
 
 
 def _sibling(path: str, entry: Entry, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
-    large = {"lfs": {"sha256": entry.sha256, "size": entry.size, "pointerSize": len(pointer(entry.sha256, entry.size))}} if entry.sha256 else {}
+    large = (
+        {"lfs": {"sha256": entry.sha256, "size": entry.size, "pointerSize": len(pointer(entry.sha256, entry.size))}} if entry.sha256 else {}
+    )
     return {"rfilename": path, "size": entry.size, "blobId": entry.oid, **large}
 
 
@@ -136,7 +156,9 @@ async def tree(request: Request) -> Response:
     if prefix and not any(path.startswith(prefix) for path in commit.files):
         raise entry_not_found(commit)
     rows = [
-        row for row in _rows(commit, asked.flag("expand")) if row["path"].startswith(prefix) and (asked.flag("recursive") or "/" not in row["path"][len(prefix) :])
+        row
+        for row in _rows(commit, asked.flag("expand"))
+        if row["path"].startswith(prefix) and (asked.flag("recursive") or "/" not in row["path"][len(prefix) :])
     ]
     return paged(asked, rows, asked.hub.page_size)
 
@@ -159,7 +181,11 @@ def _rows(commit: Commit, expand: bool) -> Iterator[dict[str, Any]]:
     for folder in folders:
         yield {"type": "directory", "oid": git_oid(f"{commit.oid}{folder}".encode()), "size": 0, "path": folder, **last}
     for path, entry in commit.files.items():
-        large = {"lfs": {"oid": entry.sha256, "size": entry.size, "pointerSize": len(pointer(entry.sha256, entry.size))}} if entry.sha256 else {}
+        large = (
+            {"lfs": {"oid": entry.sha256, "size": entry.size, "pointerSize": len(pointer(entry.sha256, entry.size))}}
+            if entry.sha256
+            else {}
+        )
         xet = {"xetHash": entry.xet} if entry.xet else {}
         yield {"type": "file", "oid": entry.oid, "size": entry.size, "path": path, **large, **xet, **last}
 
@@ -171,7 +197,6 @@ async def commits(request: Request) -> Response:
         {"id": one.oid, "title": one.title, "message": one.message, "authors": [{"user": one.author}], "date": one.date} for one in history
     ]
     return paged(asked, rows, asked.hub.page_size)
-
 
 
 ROUTES: list[BaseRoute] = [

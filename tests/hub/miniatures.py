@@ -37,7 +37,9 @@ from tests.tiny_world import tokenizer
 
 Files = Mapping[str, bytes]
 DATASET = "test-lab/tiny-stories"
-SENTENCES = tuple(f"the {who} {what} a {thing}." for who in ("cat", "dog", "owl") for what in ("saw", "ate", "hid") for thing in ("bone", "leaf"))
+SENTENCES = tuple(
+    f"the {who} {what} a {thing}." for who in ("cat", "dog", "owl") for what in ("saw", "ate", "hid") for thing in ("bone", "leaf")
+)
 _THRESHOLD, _SHRINK = 0.01, 0.8
 
 
@@ -85,8 +87,8 @@ def llama_3_1_8b() -> Files:
 @cache
 def gpt2() -> Files:
     """12 layers; the tokenizer puts no BOS in front."""
-    specials = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    config = GPT2Config(n_embd=D_IN, n_layer=12, n_head=2, n_positions=1024, vocab_size=VOCAB, **specials)
+    sizes = {"n_embd": D_IN, "n_layer": 12, "n_head": 2, "n_positions": 1024, "vocab_size": VOCAB}
+    config = GPT2Config(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, **sizes)
     return _model(config, GPT2LMHeadModel, _card("mit", "transformers"), adds_bos=False)
 
 
@@ -158,7 +160,7 @@ def gemma_scope_2_270m_pt() -> Files:
 
 @cache
 def llama_scope_lxr_8x() -> Files:
-    """`Llama3_1-8B-Base-L<layer>R-8x/` with hyperparams.json and `checkpoints/final.safetensors`: Linear layers in bfloat16, one threshold."""
+    """`Llama3_1-8B-Base-L15R-8x/` with hyperparams.json and checkpoints/final.safetensors: Linear layers in bfloat16, one threshold."""
     files = {"README.md": _card("apache-2.0", "saelens")}
     for layer in (8, 15):
         folder, weights, place = f"Llama3_1-8B-Base-L{layer}R-8x", _sae_weights(50), f"blocks.{layer}.hook_resid_post"
@@ -182,8 +184,13 @@ def gemma_2_2b_matryoshka() -> Files:
         folder, weights = f"standard/blocks.{layer}.hook_resid_post", _sae_weights(40)
         shape = {"architecture": "jumprelu", "d_in": D_IN, "d_sae": len(weights["b_enc"]), "dtype": "float32", "device": "cpu"}
         settings = {"apply_b_dec_to_input": False, "normalize_activations": "none", "reshape_activations": "none"}
-        metadata = {"model_name": "google/gemma-2-2b", "hook_name": f"blocks.{layer}.hook_resid_post", "prepend_bos": True, "context_size": 1024}
-        files[f"{folder}/cfg.json"] = _json({**shape, **settings, "metadata": {**metadata, "dataset_path": DATASET}})
+        metadata = {
+            "model_name": "google/gemma-2-2b",
+            "hook_name": f"blocks.{layer}.hook_resid_post",
+            "prepend_bos": True,
+            "context_size": 1024,
+        }
+        files[f"{folder}/cfg.json"] = _json({**shape, **settings, "metadata": {**metadata, "sae_lens_version": "6.12.0"}})
         files[f"{folder}/sae_weights.safetensors"] = save(weights)
     return files
 
@@ -209,7 +216,7 @@ def gpt2_small_res_jb() -> Files:
 
 @cache
 def tiny_stories() -> Files:
-    """A train split of the same sentences twice: as parquet, which the card names as the data, and as JSON lines, to be asked for by file."""
+    """A train split of the same sentences twice: as parquet, which the card names, and as JSON lines, to be asked for by file."""
     import pyarrow
     import pyarrow.parquet
 

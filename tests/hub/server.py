@@ -3,11 +3,11 @@
     with local_hub(folder) as hub:
         token = hub.accounts.token("alice")
         hub.publish(files, "google/gemma-2-2b", gated="manual")
-        hub.api(token).whoami()                                    # in this process: see `reachable`
-        subprocess.run(command, env=hub.environment(cache, token))  # in another one: the whole client, transformers and datasets too
+        hub.api(token).whoami()                                     # in this process: see `reachable`
+        subprocess.run(command, env=hub.environment(cache, token))  # in another one
 
-The client reads HF_ENDPOINT and its switches once, when it is imported. A process of its own is the honest way to test code that names
-no endpoint.
+The client reads HF_ENDPOINT and its switches once, when it is imported: a process of its own, which gets them from `environment`, is the
+honest test; in this one they are exchanged while the Hub runs.
 """
 
 import os
@@ -15,13 +15,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import uvicorn
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, hf_api
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -63,7 +63,8 @@ class LocalHub:
         self.xet_url = f"local://{self.xet_root}"
         app = Starlette(routes=_ROUTES, exception_handlers={HTTPException: refusal, Exception: self._failed})
         app.state.hub = self
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's delay on
+        self._socket.bind(("127.0.0.1", 0))
         wire = FaultyWire(app, self.faults, self.log, _disconnect)
         config = uvicorn.Config(wire, http=_NotingProtocol, ws="none", lifespan="off", log_config=None, log_level="critical")
         self._server = uvicorn.Server(config)
@@ -87,13 +88,18 @@ class LocalHub:
         self._socket.close()
 
     def api(self, token: str | bool = False) -> HfApi:
-        """The client for this Hub, as the owner of `token`; within `reachable` only."""
+        """The client for this Hub, as the owner of `token`; False is a visitor without one."""
         return HfApi(endpoint=self.endpoint, token=token)
 
     def environment(self, cache: Path, token: str | None = None, *, xet: bool = False) -> dict[str, str]:
         """The environment of a process that knows no other Hub, with its cache in a folder of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
-        ours = {"HF_ENDPOINT": self.endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": str(int(not xet)), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        ours = {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HOME": str(cache),
+            "HF_HUB_DISABLE_XET": str(int(not xet)),
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
         return {**kept, **ours, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **({"HF_TOKEN": token} if token else {})}
 
     def publish(
@@ -133,11 +139,11 @@ class LocalHub:
 
 @contextmanager
 def local_hub(root: Path) -> Iterator[LocalHub]:
-    """A running Hub with its state in `root`, and this process able to reach it."""
+    """A running Hub with its state in `root`, and this process knowing no other."""
     hub = LocalHub(root)
     hub.start()
     try:
-        with reachable():
+        with reachable(hub):
             yield hub
     finally:
         hub.stop()
@@ -146,8 +152,24 @@ def local_hub(root: Path) -> Iterator[LocalHub]:
 
 
 @contextmanager
-def reachable() -> Iterator[None]:
-    """Lift the offline switch that the tests' conftest sets, for clients in this process that name their endpoint."""
-    switches = {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_TELEMETRY": True, "HF_HUB_DISABLE_XET": True}
-    with mock.patch.multiple(constants, **switches):
+def reachable(hub: LocalHub) -> Iterator[None]:
+    """Inside, huggingface_hub and transformers in this process talk to `hub`, endpoint named or not, with a cache and without a token of
+    their own. The offline switch that the tests' conftest sets is lifted. `datasets` keeps what it read at import: give it a process.
+    """
+    ours = {
+        "ENDPOINT": hub.endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(hub.storage.root / "client" / "cache"),
+        "HF_TOKEN_PATH": str(hub.storage.root / "client" / "token"),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_TELEMETRY": True,
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_DISABLE_PROGRESS_BARS": True,
+    }
+    foreign_token = {"HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": ""}
+    with ExitStack() as patched:
+        for name, value in ours.items():
+            patched.enter_context(mock.patch.object(constants, name, value))
+        patched.enter_context(mock.patch.object(hf_api.api, "endpoint", hub.endpoint))  # behind huggingface_hub.list_models and the like
+        patched.enter_context(mock.patch.dict(os.environ, foreign_token))
         yield

@@ -1,13 +1,13 @@
 """The test Hub against the real client: what it promises to every other test that talks to a Hub."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import httpx2
+import huggingface_hub
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, constants
 from huggingface_hub.errors import (
@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from transformers import AutoModelForCausalLM
 
 from tests.hub import miniatures
 from tests.hub.faults import answer, cut, drop, lose_answer, stall
@@ -433,11 +434,14 @@ def test_a_fault_strikes_the_requests_it_was_made_for(hub, alice):
     alice.whoami()
 
 
-def test_without_a_hub_this_process_stays_offline(tmp_path):
+def test_this_process_knows_no_other_hub_while_one_runs_and_none_afterwards(tmp_path):
     with local_hub(tmp_path) as hub:
-        assert not constants.is_offline_mode()
-        hub.api(hub.accounts.token("alice")).whoami()
-    assert constants.is_offline_mode()
+        miniatures.publish(hub, ["openai-community/gpt2"])
+        assert [one.id for one in huggingface_hub.list_models()] == ["openai-community/gpt2"]
+        assert huggingface_hub.get_token() is None
+        model = AutoModelForCausalLM.from_pretrained("openai-community/gpt2")
+        assert model.config.n_layer == 12 and list((tmp_path / "client" / "cache").glob("models--*"))
+    assert constants.is_offline_mode() and hub.endpoint != constants.ENDPOINT
 
 
 def test_the_names_of_repositories_stay_inside_their_folder(hub, alice):
@@ -484,8 +488,9 @@ for release, sae_id in json.loads(sys.argv[2]):
     sae = SAE.from_pretrained(release, sae_id)
     x = torch.randn(64, sae.cfg.d_in, generator=torch.Generator().manual_seed(0)).to(sae.dtype)
     y = sae(x)
-    told["saes"][release] = [sae.cfg.architecture(), sae.cfg.metadata.hook_name, sae.cfg.d_in,
-                             (1 - (y - x).float().square().sum() / x.float().square().sum()).item(), (sae.encode(x) > 0).float().sum(-1).mean().item()]
+    fve = 1 - (y - x).float().square().sum() / x.float().square().sum()
+    l0 = (sae.encode(x) > 0).float().sum(-1).mean()
+    told["saes"][release] = [sae.cfg.architecture(), sae.cfg.metadata.hook_name, sae.cfg.d_in, fve.item(), l0.item()]
 print(json.dumps(told))
 """
 MODELS = {
@@ -534,5 +539,3 @@ def test_sae_lens_loads_the_sae_and_it_works_with_a_loss(loaded, release):
     assert architecture in ("jumprelu", "standard")
     assert 0.9 < fve < 0.99
     assert l0 == pytest.approx(SAES[release][2], rel=0.25)
-
-
