@@ -24,7 +24,7 @@ import uvicorn
 from huggingface_hub import HfApi, constants, hf_api
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -45,10 +45,20 @@ class _NotingProtocol(H11Protocol):
         super().connection_made(transport)
         self.app_state.setdefault("transports", {})[transport.get_extra_info("peername")] = transport
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.app_state["transports"].pop(self.transport.get_extra_info("peername"), None)
+
 
 def _disconnect(scope: Any) -> None:
     """What was written before still goes out; nothing after it."""
-    scope["state"]["transports"][tuple(scope["client"])].close()
+    if transport := scope["state"]["transports"].get(tuple(scope["client"])):
+        transport.close()
+
+
+async def _nobody_listens(_request: Request, _error: Exception) -> Response:
+    """The client went away before it had said everything: no failure of the Hub."""
+    return Response(status_code=400)
 
 
 class LocalHub:
@@ -61,7 +71,9 @@ class LocalHub:
         self.page_size, self.part_bytes = 1000, 16_000_000
         self.xet_root = root / "xet"
         self.xet_url = f"local://{self.xet_root}"
-        app = Starlette(routes=_ROUTES, exception_handlers={HTTPException: refusal, Exception: self._failed})
+        app = Starlette(
+            routes=_ROUTES, exception_handlers={HTTPException: refusal, ClientDisconnect: _nobody_listens, Exception: self._failed}
+        )
         app.state.hub = self
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's delay on
         self._socket.bind(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """The test Hub against the real client: what it promises to every other test that talks to a Hub."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from huggingface_hub.errors import (
 from transformers import AutoModelForCausalLM
 
 from tests.hub import miniatures
-from tests.hub.faults import answer, cut, drop, lose_answer, stall
+from tests.hub.faults import answer, corrupt, cut, drop, lose_answer, stall
 from tests.hub.server import LocalHub, local_hub
 
 ROOT = Path(__file__).parents[2]
@@ -416,6 +417,22 @@ def test_a_stalled_answer_comes_late_or_is_not_waited_for(hub, alice, tmp_path):
     hub.faults.inject(stall(5), method="HEAD", path="/resolve/")
     alice.hf_hub_download(REPO, ".gitattributes", etag_timeout=0.2, cache_dir=tmp_path)
     assert len(hub.asked("HEAD", "/resolve/")) == 2  # the client gave up and asked again
+
+
+def test_a_spoiled_download_has_the_right_size_and_the_client_does_not_see_it(hub, alice, tmp_path):
+    hub.publish({"w.safetensors": b"1" * 5000}, "acme/large")
+    hub.faults.inject(corrupt(), method="GET", path="/objects/")
+    got = Path(alice.hf_hub_download("acme/large", "w.safetensors", cache_dir=tmp_path)).read_bytes()
+    assert len(got) == 5000 and got != b"1" * 5000
+
+
+def test_a_client_that_dies_in_the_middle_of_an_upload_leaves_nothing(hub, alice):
+    with socket.create_connection(("127.0.0.1", int(hub.endpoint.rpartition(":")[2]))) as dying:
+        dying.sendall(b"PUT /upload/%s/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" % (b"0" * 64) + b"1" * 10)
+    while not hub.asked("PUT"):
+        time.sleep(0.01)
+    alice.whoami()
+    assert not list((hub.storage.root / "incoming").iterdir())
 
 
 def test_a_fault_strikes_the_requests_it_was_made_for(hub, alice):
