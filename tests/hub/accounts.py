@@ -4,7 +4,7 @@ Every decision about rights is made in `Account`; the routes only ask.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ class Account:
             return self._granted(repo_id, "repo.content.read", "repo.write")
         return self.token.role != "oauth" or bool(self.token.scopes & {"read-repos", "write-repos", "manage-repos"})
 
-    def reads_gated(self, accepted: Iterable[str], repo_id: str) -> bool:
+    def reads_gated(self, accepted: Collection[str], repo_id: str) -> bool:
         """Whether the files of a gated repository are given out."""
         if self.token is None or not (self._belongs(repo_id) or self.name in accepted):
             return False

@@ -1,9 +1,11 @@
-"""A Hub of its own for every test, empty; and one with all miniatures that nobody changes."""
+"""A Hub of its own for every test, empty, and somebody on it."""
 
 from collections.abc import Iterator
 
 import pytest
+from huggingface_hub import HfApi
 
+from tests.hub.client import REPO
 from tests.hub.server import LocalHub, local_hub
 
 
@@ -27,3 +29,11 @@ def folder(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return tmp_path / "upload"
+
+
+@pytest.fixture
+def alice(hub) -> HfApi:
+    """The client of somebody with a repository."""
+    api = hub.api(hub.accounts.token("alice"))
+    api.create_repo(REPO)
+    return api

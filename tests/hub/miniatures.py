@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -87,7 +87,7 @@ def llama_3_1_8b() -> Files:
 @cache
 def gpt2() -> Files:
     """12 layers; the tokenizer puts no BOS in front."""
-    sizes = {"n_embd": D_IN, "n_layer": 12, "n_head": 2, "n_positions": 1024, "vocab_size": VOCAB}
+    sizes: dict[str, Any] = {"n_embd": D_IN, "n_layer": 12, "n_head": 2, "n_positions": 1024, "vocab_size": VOCAB}
     config = GPT2Config(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, **sizes)
     return _model(config, GPT2LMHeadModel, _card("mit", "transformers"), adds_bos=False)
 
@@ -99,7 +99,7 @@ def _shape(head_dim: int) -> dict[str, Any]:
 
 def _model(
     config: Any,
-    architecture: Callable[[Any], nn.Module],
+    architecture: Callable[[Any], Any],
     card: bytes,
     *,
     dtype: torch.dtype = torch.float32,

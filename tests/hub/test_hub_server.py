@@ -1,16 +1,12 @@
 """The test Hub against the real client: what it promises to every other test that talks to a Hub."""
 
 import json
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import httpx2
 import huggingface_hub
 import pytest
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, constants
+from huggingface_hub import CommitOperationDelete, constants
 from huggingface_hub.errors import (
     BadRequestError,
     EntryNotFoundError,
@@ -22,36 +18,8 @@ from huggingface_hub.errors import (
 from transformers import AutoModelForCausalLM
 
 from tests.hub import miniatures
-from tests.hub.faults import answer, corrupt, cut, drop, lose_answer, stall
+from tests.hub.client import REPO, adding, contents, run_client
 from tests.hub.server import LocalHub, local_hub
-
-ROOT = Path(__file__).parents[2]
-REPO = "alice/adapter"
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def run_client(code: str, *args: object, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """The whole client in a process of its own, as the lab's workers are."""
-    command = [sys.executable, "-c", code, *map(str, args)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done
-
-
-def adding(path: str, content: bytes) -> CommitOperationAdd:
-    return CommitOperationAdd(path, content)
-
-
-@pytest.fixture
-def alice(hub):
-    """The client of somebody with a repository."""
-    api = hub.api(hub.accounts.token("alice"))
-    api.create_repo(REPO)
-    return api
-
 
 # There and back
 
@@ -68,7 +36,7 @@ def test_a_folder_comes_back_bit_by_bit(hub, alice, folder, tmp_path):
     assert stored["README.md"].lfs is None
 
 
-def test_a_file_of_a_thousand_parts_or_one_is_the_same_file(hub, alice, folder, tmp_path):
+def test_a_large_file_can_go_up_in_parts(hub, alice, folder, tmp_path):
     hub.part_bytes = 30_000
     alice.upload_folder(folder_path=folder, repo_id=REPO)
     assert len(hub.asked("PUT", "part=")) == 4
@@ -351,106 +319,6 @@ def test_a_commit_that_names_a_file_nobody_uploaded_is_refused(hub, alice):
     assert refused.status_code == 400 and "does not exist" in refused.json()["error"]
 
 
-# Faults
-
-
-@pytest.mark.parametrize("status", [401, 403, 404, 409, 412, 500, 502, 503])
-def test_a_refusal_on_purpose_reaches_the_client_and_changes_nothing(hub, alice, status):
-    before = alice.model_info(REPO).sha
-    rule = hub.faults.inject(answer(status, "Not today"), method="POST", path="/commit/main")
-    with pytest.raises(HfHubHTTPError, match="Not today") as refused:
-        alice.create_commit(REPO, [adding("a.txt", b"1")], commit_message="One")
-    assert refused.value.response.status_code == status and rule.hits == 1
-    assert alice.model_info(REPO).sha == before
-    alice.create_commit(REPO, [adding("a.txt", b"1")], commit_message="One")  # the fault was for one request
-
-
-def test_the_client_waits_as_long_as_it_is_told(hub, alice):
-    hub.faults.inject(answer(429, retry_after=1), path="/tree/")
-    started = time.monotonic()
-    assert alice.list_repo_files(REPO) == [".gitattributes"]
-    assert 1.9 < time.monotonic() - started < 6  # the client adds a second of its own
-    hub.faults.inject(answer(429, retry_after=1), method="POST", path="/commit/")
-    with pytest.raises(HfHubHTTPError, match="reached your 'api' rate limit"):
-        alice.create_commit(REPO, [adding("a.txt", b"1")], commit_message="One")
-
-
-def test_a_chosen_error_code_is_the_error_the_client_makes_of_it(hub, alice):
-    hub.faults.inject(answer(403, "Not yours", code="GatedRepo"), path=f"/api/models/{REPO}$")
-    with pytest.raises(GatedRepoError):
-        alice.model_info(REPO)
-
-
-def test_a_download_that_was_cut_goes_on_behind_its_last_whole_chunk(hub, alice, tmp_path):
-    content = bytes(range(256)) * (constants.DOWNLOAD_CHUNK_SIZE // 256 + 5000)
-    hub.publish({"w.safetensors": content}, "acme/large")
-    hub.faults.inject(cut(after=len(content) - 1000), method="GET", path="/objects/")
-    got = alice.hf_hub_download("acme/large", "w.safetensors", cache_dir=tmp_path)
-    assert Path(got).read_bytes() == content
-    assert [one.range for one in hub.asked("GET", "/objects/")] == ["", f"bytes={constants.DOWNLOAD_CHUNK_SIZE}-"]
-
-
-def test_a_commit_whose_answer_is_lost_has_landed(hub, alice):
-    before = alice.model_info(REPO).sha
-    hub.faults.inject(lose_answer(), method="POST", path="/commit/")
-    with pytest.raises(httpx2.TransportError):
-        alice.create_commit(REPO, [adding("a.txt", b"1")], commit_message="One", parent_commit=before)
-    assert "a.txt" in alice.list_repo_files(REPO)
-    assert len(alice.list_repo_commits(REPO)) == 2
-
-
-def test_a_dropped_request_has_not_happened(hub, alice):
-    hub.faults.inject(drop(), method="POST", path="/commit/")
-    with pytest.raises(httpx2.TransportError):
-        alice.create_commit(REPO, [adding("a.txt", b"1")], commit_message="One")
-    assert len(alice.list_repo_commits(REPO)) == 1
-    hub.faults.inject(drop(), method="PUT", path="/upload/")  # the storage's PUT is tried again by the client
-    alice.create_commit(REPO, [adding("w.bin", b"1" * 50_000)], commit_message="Two")
-    assert alice.file_exists(REPO, "w.bin")
-
-
-def test_a_stalled_answer_comes_late_or_is_not_waited_for(hub, alice, tmp_path):
-    hub.faults.inject(stall(0.5), path="/api/models")
-    started = time.monotonic()
-    alice.model_info(REPO)
-    assert time.monotonic() - started > 0.5
-    hub.faults.inject(stall(5), method="HEAD", path="/resolve/")
-    alice.hf_hub_download(REPO, ".gitattributes", etag_timeout=0.2, cache_dir=tmp_path)
-    assert len(hub.asked("HEAD", "/resolve/")) == 2  # the client gave up and asked again
-
-
-def test_a_spoiled_download_has_the_right_size_and_the_client_does_not_see_it(hub, alice, tmp_path):
-    hub.publish({"w.safetensors": b"1" * 5000}, "acme/large")
-    hub.faults.inject(corrupt(), method="GET", path="/objects/")
-    got = Path(alice.hf_hub_download("acme/large", "w.safetensors", cache_dir=tmp_path)).read_bytes()
-    assert len(got) == 5000 and got != b"1" * 5000
-
-
-def test_a_client_that_dies_in_the_middle_of_an_upload_leaves_nothing(hub, alice):
-    with socket.create_connection(("127.0.0.1", int(hub.endpoint.rpartition(":")[2]))) as dying:
-        dying.sendall(b"PUT /upload/%s/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" % (b"0" * 64) + b"1" * 10)
-    while not hub.asked("PUT"):
-        time.sleep(0.01)
-    alice.whoami()
-    assert not list((hub.storage.root / "incoming").iterdir())
-
-
-def test_a_fault_strikes_the_requests_it_was_made_for(hub, alice):
-    rule = hub.faults.inject(answer(503), path="/api/models/", nth=2, times=2, when=lambda asking: asking.authorized)
-    hub.api().model_info(REPO)  # without a token: not counted
-    alice.model_info(REPO)
-    for _ in range(2):
-        with pytest.raises(HfHubHTTPError):
-            alice.model_info(REPO)
-    alice.model_info(REPO)
-    assert (rule.seen, rule.hits) == (4, 2)
-    hub.faults.inject(answer(500), times=None)
-    with pytest.raises(HfHubHTTPError):
-        alice.whoami()
-    hub.faults.clear()
-    alice.whoami()
-
-
 def test_this_process_knows_no_other_hub_while_one_runs_and_none_afterwards(tmp_path):
     with local_hub(tmp_path) as hub:
         miniatures.publish(hub, ["openai-community/gpt2"])
@@ -468,91 +336,3 @@ def test_the_names_of_repositories_stay_inside_their_folder(hub, alice):
     assert httpx2.get(f"{hub.endpoint}/api/models/%2E%2E/%2E%2E%2Fx").status_code == 401
     with pytest.raises(BadRequestError):
         alice.create_branch(REPO, branch="refs/pr/7")
-
-
-# Miniatures
-
-
-def test_miniatures_are_the_same_in_every_test(hub, tmp_path):
-    first = miniatures.publish(hub, ["google/gemma-2-2b", "google/gemma-scope-2b-pt-res"])
-    with local_hub(tmp_path / "other") as other:
-        assert {name: one.oid for name, one in first.items()} == {
-            name: one.oid for name, one in miniatures.publish(other, ["google/gemma-2-2b", "google/gemma-scope-2b-pt-res"]).items()
-        }
-
-
-LOADER = """
-import json, sys
-import datasets, numpy, torch
-from huggingface_hub import hf_hub_download, snapshot_download
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-told = {"models": {}, "text": {}, "saes": {}}
-for name in json.loads(sys.argv[1]):
-    words, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name)
-    ids = words("the cat saw a bone.", return_tensors="pt").input_ids
-    told["models"][name] = [type(model).__name__, model.config.num_hidden_layers, str(model.dtype), ids[0, 0].item(),
-                            bool(model(ids).logits.isfinite().all())]
-for form, files in (("parquet", None), ("jsonl", {"train": "train.jsonl"})):
-    rows = datasets.load_dataset("test-lab/tiny-stories", data_files=files, split="train", streaming=True)
-    told["text"][form] = [row["text"] for row in rows]
-path = hf_hub_download("google/gemma-scope-2b-pt-res", "layer_12/width_16k/average_l0_82/params.npz")
-with numpy.load(path, allow_pickle=False) as held:
-    told["npz"] = {name: [list(held[name].shape), str(held[name].dtype)] for name in held}
-
-from sae_lens import SAE
-for release, sae_id in json.loads(sys.argv[2]):
-    sae = SAE.from_pretrained(release, sae_id)
-    x = torch.randn(64, sae.cfg.d_in, generator=torch.Generator().manual_seed(0)).to(sae.dtype)
-    y = sae(x)
-    fve = 1 - (y - x).float().square().sum() / x.float().square().sum()
-    l0 = (sae.encode(x) > 0).float().sum(-1).mean()
-    told["saes"][release] = [sae.cfg.architecture(), sae.cfg.metadata.hook_name, sae.cfg.d_in, fve.item(), l0.item()]
-print(json.dumps(told))
-"""
-MODELS = {
-    "google/gemma-2-2b": ["Gemma2ForCausalLM", 26, "torch.float32", 1, True],
-    "google/gemma-3-270m": ["Gemma3ForCausalLM", 18, "torch.bfloat16", 1, True],
-    "meta-llama/Llama-3.1-8B": ["LlamaForCausalLM", 32, "torch.bfloat16", 1, True],
-    "openai-community/gpt2": ["GPT2LMHeadModel", 12, "torch.float32", 23, True],  # no BOS: its first token is the letter t
-}
-SAES = {
-    "gemma-scope-2-270m-pt-res": ("layer_12_width_16k_l0_medium", "blocks.12.hook_resid_post", 60),
-    "llama_scope_lxr_8x": ("l15r_8x", "blocks.15.hook_resid_post", 50),
-    "gemma-2-2b-res-matryoshka-dc": ("blocks.12.hook_resid_post", "blocks.12.hook_resid_post", 40),
-    "gpt2-small-res-jb": ("blocks.8.hook_resid_pre", "blocks.8.hook_resid_pre", 60),
-}
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """What transformers, datasets and sae-lens make of the miniatures, in a process that knows this Hub only."""
-    home = tmp_path_factory.mktemp("loaded")
-    with local_hub(home / "hub") as hub:
-        miniatures.publish(hub, accepted=("alice",))
-        environment = hub.environment(home / "cache", hub.accounts.token("alice", "read"))
-        saes = json.dumps([(release, sae_id) for release, (sae_id, _, _) in SAES.items()])
-        return json.loads(run_client(LOADER, json.dumps(list(MODELS)), saes, environment=environment).stdout.splitlines()[-1])
-
-
-def test_transformers_loads_every_model(loaded):
-    assert loaded["models"] == MODELS
-
-
-def test_datasets_streams_both_forms_of_the_text(loaded):
-    assert loaded["text"] == {"parquet": list(miniatures.SENTENCES), "jsonl": list(miniatures.SENTENCES)}
-
-
-def test_gemma_scope_is_npz_in_float32_without_pickle(loaded):
-    d_sae = loaded["npz"]["threshold"][0][0]
-    shapes = {"W_enc": [16, d_sae], "W_dec": [d_sae, 16], "b_enc": [d_sae], "b_dec": [16], "threshold": [d_sae]}
-    assert loaded["npz"] == {name: [shape, "float32"] for name, shape in shapes.items()}
-
-
-@pytest.mark.parametrize("release", SAES)
-def test_sae_lens_loads_the_sae_and_it_works_with_a_loss(loaded, release):
-    architecture, hook_name, d_in, fve, l0 = loaded["saes"][release]
-    assert (hook_name, d_in) == (SAES[release][1], 16)
-    assert architecture in ("jumprelu", "standard")
-    assert 0.9 < fve < 0.99
-    assert l0 == pytest.approx(SAES[release][2], rel=0.25)

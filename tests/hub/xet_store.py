@@ -42,7 +42,7 @@ def _hex(stored: bytes) -> str:
 
 def _read(root: Path, xet: str) -> bytes:
     """The bytes of a file, put together from a copy of the store: the client that fills it has locked its index."""
-    from hf_xet import XetFileInfo, XetSession
+    from hf_xet import XetFileInfo, XetSession  # type: ignore[attr-defined]
 
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(root / "xet/xorbs", Path(folder) / "xet/xorbs")
