@@ -25,6 +25,7 @@ class Asking:
     url: str  # path and query, as sent
     host: str
     authorized: bool  # it carried a token; which one is not kept
+    range: str  # the part of a file that was asked for; "" for all of it
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Fault:
     lost: bool = False  # carried out; the connection ends before the answer
     dropped: bool = False  # not carried out; the connection ends
     stall_s: float | None = None  # carried out, late
+    corrupted: bool = False  # carried out; the answer's body has the right length and one wrong bit per block
 
 
 def answer(status: int, message: str = "A fault of the test", *, code: str | None = None, retry_after: int | None = None) -> Fault:
@@ -69,6 +71,11 @@ def drop() -> Fault:
 def stall(seconds: float) -> Fault:
     """Answer, but later."""
     return Fault(stall_s=seconds)
+
+
+def corrupt() -> Fault:
+    """Answer with other bytes, as many of them."""
+    return Fault(corrupted=True)
 
 
 @dataclass
@@ -146,36 +153,46 @@ class FaultyWire:
             return self._disconnect(scope)
         if fault.status is not None:
             return await _refuse(fault, send, with_body=asking.method != "HEAD")
-        await self._app(scope, receive, send if fault.cut_after is None and not fault.lost else self._spoiled(fault, scope, send))
-        return None
+        return await self._app(scope, receive, self._spoiled(fault, scope, send))
 
     def _noted(self, scope: Scope) -> Asking:
         headers = dict(scope["headers"])
         query = scope["query_string"].decode()
         url = scope["path"] + (f"?{query}" if query else "")
-        asking = Asking(len(self._log) + 1, scope["method"], url, headers.get(b"host", b"").decode(), b"authorization" in headers)
+        host, part = headers.get(b"host", b"").decode(), headers.get(b"range", b"").decode()
+        asking = Asking(len(self._log) + 1, scope["method"], url, host, b"authorization" in headers, part)
         self._log.append(asking)
         return asking
 
     def _spoiled(self, fault: Fault, scope: Scope, send: Send) -> Send:
-        left = fault.cut_after or 0
+        """How the answer is sent."""
+        if fault.lost or fault.cut_after is not None:
+            return self._broken_off(-1 if fault.lost else fault.cut_after or 0, scope, send)
+        return _with_wrong_bits(send) if fault.corrupted else send
 
-        async def spoiled(message: Message) -> None:
+    def _broken_off(self, left: int, scope: Scope, send: Send) -> Send:
+        """Sends `left` bytes of the body and ends the connection; with -1 not even the headers."""
+
+        async def broken_off(message: Message) -> None:
             nonlocal left
-            if fault.lost or left < 0:
-                if message["type"] == "http.response.start":
-                    self._disconnect(scope)
-                return
-            if message["type"] == "http.response.body":
-                body = message.get("body", b"")
-                if len(body) > left:
+            body = message.get("body", b"")
+            if left < 0 or len(body) > left:
+                if left > 0:
                     await send({"type": "http.response.body", "body": body[:left], "more_body": True})
-                    left = -1
-                    return self._disconnect(scope)
-                left -= len(body)
+                left = -1
+                return self._disconnect(scope)
+            left -= len(body)
             return await send(message)
 
-        return spoiled
+        return broken_off
+
+
+def _with_wrong_bits(send: Send) -> Send:
+    async def wrong(message: Message) -> None:
+        body = message.get("body", b"")
+        await send({**message, "body": body[:-1] + bytes([body[-1] ^ 1])} if body else message)
+
+    return wrong
 
 
 async def _refuse(fault: Fault, send: Send, *, with_body: bool) -> None:

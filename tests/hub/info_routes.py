@@ -1,9 +1,12 @@
 """What is told about repositories: their list, one's card and files, its tree, its history."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -11,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from tests.hub.asked import Asked, entry_not_found, paged
 from tests.hub.front_matter import front_matter, tags_of
 from tests.hub.repo_routes import REPO
-from tests.hub.storage import Commit, Entry, Repo, git_oid, pointer
+from tests.hub.storage import REPO_TYPES, Commit, Entry, Repo, git_oid, pointer
 
 _BRIEF = {
     "id",
@@ -34,6 +37,8 @@ async def listing(request: Request) -> Response:
     """Those the sender may know of that meet every condition; newest first if sorted by date."""
     asked = Asked(request)
     params = request.query_params
+    if asked.kind not in REPO_TYPES:
+        raise HTTPException(404, "Not found")
     found = []
     for repo in asked.storage.repos(asked.kind):
         if repo.read()["private"] and not asked.account.reads(repo.repo_id):
@@ -126,17 +131,21 @@ def _parameters(repo: Repo, commit: Commit) -> dict[str, Any]:
     """Counted per precision from the headers of the safetensors files at the root."""
     counts: dict[str, int] = {}
     for path, entry in commit.files.items():
-        if "/" in path or not path.endswith(".safetensors"):
-            continue
-        with repo.storage.path_of(entry).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for length in tensor["shape"]:
-                    size *= length
-                counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + size
+        if "/" not in path and path.endswith(".safetensors"):
+            for name, tensor in _header(repo.storage.path_of(entry)).items():
+                if name != "__metadata__":
+                    counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + math.prod(tensor["shape"])
     return {"parameters": counts, "total": sum(counts.values())}
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The JSON at the head of a safetensors file; nothing for a file that is none."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            return json.loads(file.read(length)) if length < path.stat().st_size else {}
+        except ValueError:
+            return {}
 
 
 async def tree(request: Request) -> Response:

@@ -3,11 +3,11 @@
     with local_hub(folder) as hub:
         token = hub.accounts.token("alice")
         hub.publish(files, "google/gemma-2-2b", gated="manual")
-        hub.api(token).whoami()                                    # in this process: see `reachable`
-        subprocess.run(command, env=hub.environment(cache, token))  # in another one: the whole client, transformers and datasets too
+        hub.api(token).whoami()                                     # in this process: see `reachable`
+        subprocess.run(command, env=hub.environment(cache, token))  # in another one
 
-The client reads HF_ENDPOINT and its switches once, when it is imported. A process of its own is the honest way to test code that names
-no endpoint.
+The client reads HF_ENDPOINT and its switches once, when it is imported: a process of its own, which gets them from `environment`, is the
+honest test; in this one they are exchanged while the Hub runs.
 """
 
 import os
@@ -15,15 +15,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import uvicorn
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, hf_api
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tests.hub import commit_routes, discussions, downloads, info_routes, repo_routes
@@ -43,10 +45,20 @@ class _NotingProtocol(H11Protocol):
         super().connection_made(transport)
         self.app_state.setdefault("transports", {})[transport.get_extra_info("peername")] = transport
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.app_state["transports"].pop(self.transport.get_extra_info("peername"), None)
+
 
 def _disconnect(scope: Any) -> None:
     """What was written before still goes out; nothing after it."""
-    scope["state"]["transports"][tuple(scope["client"])].close()
+    if transport := scope["state"]["transports"].get(tuple(scope["client"])):
+        transport.close()
+
+
+async def _nobody_listens(_request: Request, _error: Exception) -> Response:
+    """The client went away before it had said everything: no failure of the Hub."""
+    return Response(status_code=400)
 
 
 class LocalHub:
@@ -55,12 +67,16 @@ class LocalHub:
     def __init__(self, root: Path) -> None:
         self.accounts, self.storage, self.faults = Accounts(), Storage(root), Faults()
         self.log: list[Asking] = []
+        self.failures: list[Exception] = []  # what the Hub itself could not do: bugs of this double
         self.page_size, self.part_bytes = 1000, 16_000_000
         self.xet_root = root / "xet"
         self.xet_url = f"local://{self.xet_root}"
-        app = Starlette(routes=_ROUTES, exception_handlers={HTTPException: refusal})
+        app = Starlette(
+            routes=_ROUTES, exception_handlers={HTTPException: refusal, ClientDisconnect: _nobody_listens, Exception: self._failed}
+        )
         app.state.hub = self
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle's delay on
+        self._socket.bind(("127.0.0.1", 0))
         wire = FaultyWire(app, self.faults, self.log, _disconnect)
         config = uvicorn.Config(wire, http=_NotingProtocol, ws="none", lifespan="off", log_config=None, log_level="critical")
         self._server = uvicorn.Server(config)
@@ -68,6 +84,10 @@ class LocalHub:
         port = self._socket.getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         self.storage_endpoint = f"http://localhost:{port}"  # another host for the client: no token goes there
+
+    async def _failed(self, _request: Request, error: Exception) -> Response:
+        self.failures.append(error)
+        return Response("A bug of the test Hub", 500)
 
     def start(self) -> None:
         self._thread.start()
@@ -80,7 +100,7 @@ class LocalHub:
         self._socket.close()
 
     def api(self, token: str | bool = False) -> HfApi:
-        """The client for this Hub, as the owner of `token`; within `reachable` only."""
+        """The client for this Hub, as the owner of `token`; False is a visitor without one."""
         return HfApi(endpoint=self.endpoint, token=token)
 
     def environment(self, cache: Path, token: str | None = None, *, xet: bool = False) -> dict[str, str]:
@@ -131,19 +151,37 @@ class LocalHub:
 
 @contextmanager
 def local_hub(root: Path) -> Iterator[LocalHub]:
-    """A running Hub with its state in `root`, and this process able to reach it."""
+    """A running Hub with its state in `root`, and this process knowing no other."""
     hub = LocalHub(root)
     hub.start()
     try:
-        with reachable():
+        with reachable(hub):
             yield hub
     finally:
         hub.stop()
+    if hub.failures:
+        raise hub.failures[0]
 
 
 @contextmanager
-def reachable() -> Iterator[None]:
-    """Lift the offline switch that the tests' conftest sets, for clients in this process that name their endpoint."""
-    switches = {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_TELEMETRY": True, "HF_HUB_DISABLE_XET": True}
-    with mock.patch.multiple(constants, **switches):
+def reachable(hub: LocalHub) -> Iterator[None]:
+    """Inside, huggingface_hub and transformers in this process talk to `hub`, endpoint named or not, with a cache and without a token of
+    their own. The offline switch that the tests' conftest sets is lifted. `datasets` keeps what it read at import: give it a process.
+    """
+    ours = {
+        "ENDPOINT": hub.endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(hub.storage.root / "client" / "cache"),
+        "HF_TOKEN_PATH": str(hub.storage.root / "client" / "token"),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_TELEMETRY": True,
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_DISABLE_PROGRESS_BARS": True,
+    }
+    foreign_token = {"HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": ""}
+    with ExitStack() as patched:
+        for name, value in ours.items():
+            patched.enter_context(mock.patch.object(constants, name, value))
+        patched.enter_context(mock.patch.object(hf_api.api, "endpoint", hub.endpoint))  # behind huggingface_hub.list_models and the like
+        patched.enter_context(mock.patch.dict(os.environ, foreign_token))
         yield

@@ -21,7 +21,10 @@ from typing import Any
 
 REPO_TYPES = ("model", "dataset", "space")
 MAIN = "refs/heads/main"
-_LARGE = tuple(".safetensors .npz .npy .bin .pt .pth .ckpt .h5 .parquet .arrow .gz .zip .zst .model .onnx .png .jpg .mp4 .pkl".split())
+_LARGE = (
+    *(".safetensors", ".npz", ".npy", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".pkl", ".onnx", ".model"),
+    *(".parquet", ".arrow", ".gz", ".zip", ".zst", ".png", ".jpg", ".mp4"),
+)
 _LARGE_BYTES = 10_000_000
 _GITATTRIBUTES = "".join(f"*{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in _LARGE).encode()
 

@@ -3,7 +3,9 @@
 The client never tells the Hub a file's Xet hash; the store's shards hold it beside the SHA-256 (layout of `mdb_shard`, version 2).
 """
 
+import shutil
 import struct
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,8 @@ def fetch_from_xet(root: Path, storage: Storage, sha256: str) -> str | None:
     """The Xet hash of a file whose chunks lie in the store, after its bytes were copied to where other clients find them."""
     found = next((xet for xet, held in _files(root) if held == sha256), None)
     if found and not storage.large_path(sha256).is_file():
-        storage.large_path(sha256).write_bytes(_read(root, found))
+        entry = storage.add_large(_read(root, found))
+        assert entry.sha256 == sha256, "the Xet store gave other bytes than it was given"
     return found
 
 
@@ -38,7 +41,10 @@ def _hex(stored: bytes) -> str:
 
 
 def _read(root: Path, xet: str) -> bytes:
-    from hf_xet import XetFileInfo, XetSession
+    """The bytes of a file, put together from a copy of the store: the client that fills it has locked its index."""
+    from hf_xet import XetFileInfo, XetSession  # type: ignore[attr-defined]
 
-    with XetSession().new_download_stream_group(endpoint=f"local://{root}", token="local", token_expiry_unix_secs=2**40) as group:
-        return b"".join(group.download_stream(XetFileInfo(xet, None)))
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(root / "xet/xorbs", Path(folder) / "xet/xorbs")
+        with XetSession().new_download_stream_group(endpoint=f"local://{folder}", token="local", token_expiry_unix_secs=2**40) as group:
+            return b"".join(group.download_stream(XetFileInfo(xet, None)))
