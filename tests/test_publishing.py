@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -21,6 +23,7 @@ from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import publish
 from lorasae.publishing.push import Target, push
 from lorasae.publishing.reopen import reopen
+from lorasae.sources.catalog import ASSETS
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import EXAMPLE_FOLDER, Run, example
 from lorasae.store.run_records import Status
@@ -177,12 +180,12 @@ def test_after_every_fault_at_every_request_the_hub_holds_all_or_nothing_and_a_r
         api = hub.api(hub.accounts.token("alice"))
         for number, (name, fault) in product(range(1, n_requests + 1), FAULTS.items()):
             repo, before = f"alice/{name}-{number}", len(hub.log)
-            hub.faults.clear()
             hub.faults.inject(fault, when=lambda asking, struck=before + number: asking.number == struck)
             try:
                 push(made, run.run_id, Target(repo), api)
             except Exception as error:  # noqa: BLE001  # whatever it is, the Hub must hold all or nothing
                 assert not re.search(r"hf_\w+", str(error))
+            hub.faults.clear()
             there = held(hub, repo)
             assert there in (set(), names), (name, number, there)
             outcomes["arrived" if there else "nothing there"] += 1
@@ -220,6 +223,20 @@ def test_what_was_published_comes_back_as_the_same_adapter(run: Run, hub: LocalH
     for pair in found["metrics"].values():
         assert pair["stated"] == pair["measured"]
     assert reopen(store, REPO, api).run_id == back.run_id  # the same commit once
+
+
+def test_the_lines_of_the_card_alone_give_the_number_that_the_lab_measured(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    token = hub.accounts.token("alice")
+    publish(run, Target(REPO), hub.api(token), None)
+    card = (hub.repo(REPO).content("main", "README.md") or b"").decode()
+    lines = card.split("```python\n")[1].split("```")[0]
+    script = tmp_path / "ten_lines.py"
+    script.write_text(lines)
+    environment = hub.environment(tmp_path / "cache", token) | {"PYTHONPATH": ""}
+    said = subprocess.run([sys.executable, str(script)], cwd=ASSETS.parent, env=environment, capture_output=True, text=True, timeout=300)
+    printed = float(re.findall(r"tensor\(([\d.]+)", said.stdout)[0]) if said.returncode == 0 else pytest.fail(said.stderr[-2000:])
+    measured = measured_again(run, run)["metrics"]["ce_adapted_sae"]["stated"]
+    assert "import lorasae" not in lines and printed == pytest.approx(measured, abs=1e-4)
 
 
 @pytest.mark.parametrize(
