@@ -22,7 +22,7 @@ from lorasae.store.runs import RunStore
 
 NAME = "Example: the pocket model repaired"
 DEFAULT_OUT = Path("assets/demo")
-_AS_THEY_ARE = ("metrics.jsonl", "heldout.npy", "pins.json", "replay.jsonl")
+_AS_THEY_ARE = ("metrics.jsonl", "heldout.npy", "part.json", "pins.json", "replay.jsonl")
 _NAMED_ANEW = ("config.json", "lorasae.json")  # they hold the run's id
 _OF_THE_MACHINE = "platform"
 
