@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,16 @@ from tests.tiny_world import tokenizer
 
 Files = Mapping[str, bytes]
 DATASET = "test-lab/tiny-stories"
-SENTENCES = tuple(
-    f"the {who} {what} a {thing}." for who in ("cat", "dog", "owl") for what in ("saw", "ate", "hid") for thing in ("bone", "leaf")
+_WORDS = (
+    "cat dog owl boy girl king",
+    "saw ate hid lost found drew",
+    "bone leaf stone apple key map",
+    "at home,by night,in spring,once more,in vain",
 )
+SENTENCES = tuple(
+    f"the {who} {what} a {thing} {how}."
+    for who, what, thing, how in product(*(words.split() for words in _WORDS[:3]), _WORDS[3].split(","))
+)  # 1080 of them, about 28,000 tokens: enough for a small run
 _THRESHOLD, _SHRINK = 0.01, 0.8
 
 
@@ -87,7 +95,14 @@ def llama_3_1_8b() -> Files:
 @cache
 def gpt2() -> Files:
     """12 layers; the tokenizer puts no BOS in front."""
-    sizes: dict[str, Any] = {"n_embd": D_IN, "n_layer": 12, "n_head": 2, "n_positions": 1024, "vocab_size": VOCAB}
+    sizes: dict[str, Any] = {
+        "n_embd": D_IN,
+        "n_layer": 12,
+        "n_head": 2,
+        "n_positions": 1024,
+        "vocab_size": VOCAB,
+        "initializer_range": 0.25,
+    }
     config = GPT2Config(bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, **sizes)
     return _model(config, GPT2LMHeadModel, _card("mit", "transformers"), adds_bos=False)
 

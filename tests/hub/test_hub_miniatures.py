@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 told = {"models": {}, "text": {}, "saes": {}}
 for name in json.loads(sys.argv[1]):
     words, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name)
-    ids = words("the cat saw a bone.", return_tensors="pt").input_ids
+    ids = words("the cat saw a bone at home.", return_tensors="pt").input_ids
     told["models"][name] = [type(model).__name__, model.config.num_hidden_layers, str(model.dtype), ids[0, 0].item(),
                             bool(model(ids).logits.isfinite().all())]
 for form, files in (("parquet", None), ("jsonl", {"train": "train.jsonl"})):
