@@ -23,8 +23,8 @@ def test_every_row_is_listed_or_refused_for_a_reason():
     print("\nfamily           rows  spliceable")
     for name, n in rows.most_common():
         print(f"{name:15} {n:6} {spliceable[name]:11}")
-    print("\n".join(f"refused: {reason:26} {n:5}" for reason, n in found.refused.most_common()))
-    assert found.n_rows == rows.total() and all(found.refused)
+    print("\n".join(f"refused: {reason:26} {n:5}" for reason, n in found.reasons.most_common()))
+    assert len(found.cards) + found.reasons.total() == rows.total() and all(each.reason and each.sentence for each in found.refused)
     assert {"gemma-scope", "gemma-scope-2", "llama_scope", "gpt2-small", "pythia-70m", "mistral"} <= {*spliceable}
 
 

@@ -43,29 +43,44 @@ _ELSEWHERE = {  # places that cannot be spliced: the end of a hook point -> reas
 
 
 @dataclass(frozen=True)
+class RefusedSAE:
+    """A row of the registry that is not offered, under all its names, and why."""
+
+    ref: SAERef
+    repository: str
+    path: str
+    neuronpedia: str | None
+    reason: str  # in two words
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Registered:
-    """Every row of the registry: a card, or counted by the reason for which it is refused."""
+    """Every row of the registry: a card, or refused for a reason."""
 
     cards: tuple[SAECard, ...]
-    refused: Counter[str]  # reason -> rows
+    refused: tuple[RefusedSAE, ...]
 
     @property
-    def n_rows(self) -> int:
-        return len(self.cards) + self.refused.total()
+    def reasons(self) -> Counter[str]:
+        """How many rows are refused for what."""
+        return Counter(each.reason for each in self.refused)
 
 
 @cache
 def registered_saes() -> Registered:
     """All of them. A quarter of a second, once."""
     cards: list[SAECard] = []
-    refused: Counter[str] = Counter()
+    refused: list[RefusedSAE] = []
     for release, content in registry().items():
         for row in content["saes"]:
+            ref = SAERef(release=release, sae_id=row["id"])
             try:
-                cards.append(_card(SAERef(release=release, sae_id=row["id"]), content, row))
-            except Unspliceable as refusal:
-                refused[refusal.reason] += 1
-    return Registered(tuple(cards), refused)
+                cards.append(_card(ref, content, row))
+            except Unspliceable as no:
+                place = (str(content["repo_id"]), str(row["path"]))
+                refused.append(RefusedSAE(ref, *place, _neuronpedia_ids().get(place), no.reason, no.found))
+    return Registered(tuple(cards), tuple(refused))
 
 
 def registered_card(ref: SAERef) -> SAECard:
@@ -100,11 +115,10 @@ def _card(ref: SAERef, release: dict[str, Any], row: dict[str, Any]) -> SAECard:
             "Its weights are published only as a pickle, which could run any code when opened",
             "Choose an SAE published as safetensors or npz, or convert it elsewhere and give the folder",
         )
-    hook_point = _hook_point(ref.sae_id, repository, path)
-    _refuse_elsewhere(ref, hook_point)
-    model = hub_id(_TRUE_MODEL.get(ref.release, release["model"]))
+    hook_point = _spliceable(ref, _hook_point(ref.sae_id, repository, path))
+    model = hub_id(_TRUE_MODEL.get(ref.release) or str(release["model"]))
     sizes = PUBLISHED.get(model)
-    d_in = stream_width(sizes, site_in_words(hook_point)) if sizes and hook_point else None
+    d_in = stream_width(sizes, site_in_words(hook_point)) if sizes else None
     return SAECard(
         ref=ref,
         architecture="jumprelu" if loader.startswith(("gemma", "llama_scope")) else None,
@@ -130,16 +144,16 @@ def _hook_point(sae_id: str, repository: str, path: str) -> str | None:
     return f"blocks.{layer[1] or layer[2]}.{sites[0]}" if layer and sites else None
 
 
-def _refuse_elsewhere(ref: SAERef, hook_point: str | None) -> None:
-    """Refuse a place that is known and cannot be spliced, or that no name tells."""
-    for end, (reason, sentence) in _ELSEWHERE.items():
-        if hook_point and hook_point.endswith(end):
-            raise Unspliceable(ref, reason, sentence, "Choose an SAE before or after a layer, or of its attention or MLP")
-    if hook_point is None or site_in_words(hook_point) not in SITES.values():
-        found = (
-            f"Its place {hook_point} is not known here" if hook_point else "Where it belongs is stated neither in its id nor in its path"
-        )
+def _spliceable(ref: SAERef, hook_point: str | None) -> str:
+    """The place, if it is one that an SAE can be put at."""
+    if hook_point is None:
+        found = "Where it belongs is stated neither in its id nor in its path"
         raise Unspliceable(ref, "place not known", found, "Save it as a folder with metadata.hook_name in its cfg.json")
+    if site_in_words(hook_point) in SITES.values():
+        return hook_point
+    known = (told for end, told in _ELSEWHERE.items() if hook_point.endswith(end))
+    reason, sentence = next(known, ("place not known", f"It reads {hook_point}, which is not known here"))
+    raise Unspliceable(ref, reason, sentence, "Choose an SAE before or after a layer, or of its attention or MLP")
 
 
 def _width(ref: SAERef, repository: str, path: str, d_in: int | None) -> int | None:
