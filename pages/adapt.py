@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views
 from pages.adapt_fields import FIELDS, shown
-from pages.adapt_form import Form, Reading, first_form, form_of, read, sae_of, text_boxes_used
+from pages.adapt_form import Form, Reading, first_form, form_of, read, text_boxes_used
 from pages.adapt_layout import HIDDEN, Layout, lay_out
+from pages.adapt_paste import sae_of, with_pin
 from pages.parts import owner
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -227,6 +229,8 @@ def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[For
         form["saes"] = []
         for ref in named:
             form = read(form | {"sae": str(ref)}, "sae").form
+    if len(named) == 1 and re.fullmatch(r"\d{1,9}", asked.get("feature", ""), re.ASCII):
+        form["pinned"] = with_pin(form["pinned"], named[0], int(asked["feature"]))
     return form, ""
 
 

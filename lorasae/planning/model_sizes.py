@@ -71,5 +71,6 @@ def sizes_from(config: Mapping[str, Any]) -> ModelSizes:
         d_head=stated("head_dim", default=d_model // n_heads),
         vocab=stated("vocab_size"),
         max_context=config.get("max_position_embeddings") or config.get("n_positions"),
+        stored_bytes=4 if (config.get("dtype") or config.get("torch_dtype")) == "float32" else 2,
         tied=config.get("tie_word_embeddings", str(config.get("model_type", "")).startswith(("gemma", "gpt2"))),
     )

@@ -84,6 +84,13 @@ def alike(card: SAECard, cards: tuple[SAECard, ...]) -> SAECard:
     return min(cards, key=lambda other: (site_of(other) != site_of(card), *_unlikeness(other, card)))
 
 
+def narrower(card: SAECard, model: str) -> tuple[SAECard, ...]:
+    """The SAEs at the same place of `model` with fewer features, one of each width, most like `card` in L0; the widest first."""
+    at_place = [other for other in saes_of(model) if (other.layer, site_of(other)) == (card.layer, site_of(card))]
+    widths = sorted({other.d_sae for other in at_place if other.d_sae and other.d_sae < (card.d_sae or 0)}, reverse=True)
+    return tuple(alike(card, tuple(other for other in at_place if other.d_sae == width)) for width in widths)
+
+
 @cache
 def _hub_saes() -> dict[str, tuple[SAECard, ...]]:
     """The registry's SAEs by model."""

@@ -32,6 +32,7 @@ class ModelSizes:
     vocab: int
     max_context: int | None = None
     tied: bool = True  # the output matrix is the embedding
+    stored_bytes: int = 2  # of a weight in the files on the Hub
 
     @property
     def projections(self) -> tuple[Projection, ...]:
@@ -71,20 +72,20 @@ class ModelSizes:
         return self.n_layers * self.layer_parameters + (1 if self.tied else 2) * self.vocab * self.d_model
 
 
-def _published(family: str, *sizes: int, context: int, tied: bool = True) -> ModelSizes:
-    return ModelSizes(family, *sizes, max_context=context, tied=tied)
+def _published(family: str, *sizes: int, context: int, tied: bool = True, stored_bytes: int = 2) -> ModelSizes:
+    return ModelSizes(family, *sizes, max_context=context, tied=tied, stored_bytes=stored_bytes)
 
 
 # layers, width, mlp, heads, key-value heads, head width, vocabulary: as their config.json on the Hub states them
 PUBLISHED = {
-    "openai-community/gpt2": _published("gpt2", 12, 768, 3072, 12, 12, 64, 50257, context=1024),
+    "openai-community/gpt2": _published("gpt2", 12, 768, 3072, 12, 12, 64, 50257, context=1024, stored_bytes=4),
     "EleutherAI/pythia-70m-deduped": _published("gpt_neox", 6, 512, 2048, 8, 8, 64, 50304, context=2048, tied=False),
     "google/gemma-2b": _published("gemma", 18, 2048, 16384, 8, 1, 256, 256000, context=8192),
     "google/gemma-2b-it": _published("gemma", 18, 2048, 16384, 8, 1, 256, 256000, context=8192),
-    "google/gemma-2-2b": _published("gemma2", 26, 2304, 9216, 8, 4, 256, 256000, context=8192),
-    "google/gemma-2-9b": _published("gemma2", 42, 3584, 14336, 16, 8, 256, 256000, context=8192),
+    "google/gemma-2-2b": _published("gemma2", 26, 2304, 9216, 8, 4, 256, 256000, context=8192, stored_bytes=4),
+    "google/gemma-2-9b": _published("gemma2", 42, 3584, 14336, 16, 8, 256, 256000, context=8192, stored_bytes=4),
     "google/gemma-2-9b-it": _published("gemma2", 42, 3584, 14336, 16, 8, 256, 256000, context=8192),
-    "google/gemma-2-27b": _published("gemma2", 46, 4608, 36864, 32, 16, 128, 256000, context=8192),
+    "google/gemma-2-27b": _published("gemma2", 46, 4608, 36864, 32, 16, 128, 256000, context=8192, stored_bytes=4),
     **{f"google/gemma-3-270m{end}": _published("gemma3", 18, 640, 2048, 4, 1, 256, 262144, context=32768) for end in ("", "-it")},
     **{f"google/gemma-3-1b-{end}": _published("gemma3", 26, 1152, 6912, 4, 1, 256, 262144, context=32768) for end in ("pt", "it")},
     **{f"google/gemma-3-4b-{end}": _published("gemma3", 34, 2560, 10240, 8, 4, 256, 262208, context=131072) for end in ("pt", "it")},

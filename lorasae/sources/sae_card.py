@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from lorasae.config import SAERef
@@ -38,7 +39,7 @@ class SAECard:
     path: str | None = None  # in it: a folder, or a file
     neuronpedia: str | None = None  # model/source
 
-    @property
+    @cached_property
     def layer(self) -> int:
         """The layer in the name of the hook point; -1 where it names none."""
         match = re.search(r"\d+", self.hook_point or "")
@@ -50,6 +51,7 @@ def site_of(card: SAECard) -> str:
     return site_in_words(card.hook_point or "")
 
 
+@lru_cache(2048)
 def site_in_words(hook_point: str) -> str:
     """The same of a hook point; the end of its name where there are no words for it."""
     end = re.sub(r"^.*?\d+\.?", "", hook_point) or "output"

@@ -35,7 +35,7 @@ class Page:
 def page(query: str, filters: Mapping[str, str], offset: int, most: int) -> Page:
     """What `query` means, narrowed by `filters` (some of model, site, width), from the offset-th on."""
     found = search(query)
-    cards = found.cards if found.by_name else _joined(found.cards)
+    cards = _joined(found.cards)
     shown = tuple(_narrowed(cards, filters))
     return Page(
         cards=shown[offset : offset + most],
