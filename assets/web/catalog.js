@@ -119,7 +119,7 @@ export async function mount(element) {
     const left = found.n_found - shown;
     more.hidden = left <= 0;
     more.textContent = `Show ${Math.min(50, left)} more`;
-    if (found.offset) rows[0]?.querySelector("a")?.focus();
+    if (found.offset) rows[0]?.querySelector(".catalog-go a")?.focus();
     status.textContent = sentence(found, shown);
     nothing.replaceChildren(...(found.n_found ? [] : [noneOf(found)]));
     for (const name of Object.keys(FILTERS)) fill(selects[name], FILTERS[name], WORDS[name], found.facets[name], view[name]);
