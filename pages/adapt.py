@@ -88,9 +88,9 @@ def build(lab: Lab) -> None:
             return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
         return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
 
-    def models_listed(model: str) -> Any:
-        """Apart from the rest, because the registry's first reading takes a second or two."""
-        return gr.update(choices=views.model_choices(), value=model)
+    def models_listed() -> Any:
+        """Apart from the rest, because the registry's first reading takes most of a second. The box's value is left to a quick hand."""
+        return gr.update(choices=views.model_choices())
 
     def uploaded(request: gr.Request, path: str | None, *values: Any) -> dict[Any, Any]:
         form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
@@ -146,7 +146,7 @@ def build(lab: Lab) -> None:
     layout.start.click(start, boxes, outputs, **_QUIET).then(None, layout.gone, None, js=_GO_JS, **_QUIET)
     page = Context.root_block
     assert page is not None  # build is called inside a route
-    page.load(opened, None, outputs, **_QUIET).then(models_listed, layout.boxes["model"], layout.boxes["model"], **_QUIET)
+    page.load(opened, None, outputs, **_QUIET).then(models_listed, None, layout.boxes["model"], **_QUIET)
 
 
 def _first_views(reading: Reading, probing: Probing) -> dict[str, str]:

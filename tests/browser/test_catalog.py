@@ -8,7 +8,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.test_adapt import ready
 
 PAPER = "gemma-scope-2b-pt-res / layer_12/width_16k/average_l0_82"
 
@@ -83,13 +82,13 @@ def test_a_feature_pasted_from_neuronpedia_comes_along_to_adapt(visit: Callable[
 def test_an_address_pasted_into_adapts_box_chooses_model_layer_and_sae(visit: Callable[..., Visit]) -> None:
     seen = visit("/adapt")
     page = seen.page
-    ready(page)
+    page.wait_for_selector(".estimate-numbers")
     box = page.locator("#adapt-sae input")
     box.click()
     box.fill("https://huggingface.co/google/gemma-scope-2b-pt-res/blob/main/layer_12/width_16k/average_l0_82/params.npz")
     page.keyboard.press("Enter")
     expect(page.locator(".adapt-caption")).to_contain_text("The SAE sits after layer 12")
-    expect(page.locator("#adapt-model input")).to_have_value("google/gemma-2-2b · 1,044 SAEs · needs the Hub")
+    expect(page.locator("#adapt-model input")).to_have_value("google/gemma-2-2b · 1,044 SAEs · gated, needs the Hub")
     expect(page.locator("#adapt-layer input")).to_have_value("Layer 12 · 72 SAEs")
     seen.clean()
 
@@ -103,7 +102,9 @@ def test_everybody_can_use_it(visit: Callable[..., Visit], picture: Callable[[Pa
     found = Axe().run(page)
     serious = [each["id"] for each in found.response["violations"] if each["impact"] in ("serious", "critical")]
     assert serious == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for part in (".catalog-tools input", ".catalog-filters", ".catalog-table", ".catalog-refused"):
+        box = page.locator(part).bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= page.evaluate("innerWidth"), part
     picture(page, "catalog" + "".join(how))
     seen.clean()
 
