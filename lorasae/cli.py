@@ -10,10 +10,11 @@ import yaml
 
 from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
+from lorasae.home import home
 from lorasae.hub_commands import add_hub_commands
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import DEFAULT_TEXT
-from lorasae.store.runs import RunStore, home
+from lorasae.store.runs import RunStore
 
 # Short flags for the settings people change most; every other one is reached with --set section.name=value.
 _FLAGS = (

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from lorasae.errors import LabError
-from lorasae.store.runs import RunStore, home
+from lorasae.home import home
+from lorasae.store.runs import RunStore
 
 
 def push_command(options: argparse.Namespace) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorasae.errors import LabError
+from lorasae.home import home
 from lorasae.identity import Access
-from lorasae.store.runs import home
 
 
 @dataclass(frozen=True)

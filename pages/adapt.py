@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views
 from pages.adapt_fields import FIELDS, shown
-from pages.adapt_form import Form, Reading, first_form, form_of, read, sae_of, text_boxes_used
+from pages.adapt_form import Form, Reading, first_form, form_of, read, text_boxes_used
 from pages.adapt_layout import HIDDEN, Layout, lay_out
+from pages.adapt_paste import sae_of, with_pin
 from pages.parts import owner
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -86,9 +88,9 @@ def build(lab: Lab) -> None:
             return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
         return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
 
-    def models_listed(model: str) -> Any:
-        """Apart from the rest, because the registry's first reading takes a second or two."""
-        return gr.update(choices=views.model_choices(), value=model)
+    def models_listed() -> Any:
+        """Apart from the rest, because the registry's first reading takes most of a second. The box's value is left to a quick hand."""
+        return gr.update(choices=views.model_choices())
 
     def uploaded(request: gr.Request, path: str | None, *values: Any) -> dict[Any, Any]:
         form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
@@ -144,7 +146,7 @@ def build(lab: Lab) -> None:
     layout.start.click(start, boxes, outputs, **_QUIET).then(None, layout.gone, None, js=_GO_JS, **_QUIET)
     page = Context.root_block
     assert page is not None  # build is called inside a route
-    page.load(opened, None, outputs, **_QUIET).then(models_listed, layout.boxes["model"], layout.boxes["model"], **_QUIET)
+    page.load(opened, None, outputs, **_QUIET).then(models_listed, None, layout.boxes["model"], **_QUIET)
 
 
 def _first_views(reading: Reading, probing: Probing) -> dict[str, str]:
@@ -227,6 +229,8 @@ def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[For
         form["saes"] = []
         for ref in named:
             form = read(form | {"sae": str(ref)}, "sae").form
+    if len(named) == 1 and re.fullmatch(r"\d{1,9}", asked.get("feature", ""), re.ASCII):
+        form["pinned"] = with_pin(form["pinned"], named[0], int(asked["feature"]))
     return form, ""
 
 

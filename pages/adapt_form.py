@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorasae.config import PRESETS, RunConfig, SAERef, run_config
+from lorasae.config import PRESETS, RunConfig, run_config
 from lorasae.errors import LabError
 from lorasae.planning.config_text import flat, nested, preset_settings
 from lorasae.planning.fitting import refuse_misfits, refuse_unknown_model
@@ -16,6 +16,7 @@ from lorasae.sources.catalog import POCKET_MODEL, POCKET_RELEASE, alike, default
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.text_files import SUFFIXES
 from pages.adapt_fields import DATASET, FIELDS, LABELS, meant, shown
+from pages.adapt_paste import sae_of, whole, with_named_sae
 
 Form = dict[str, Any]
 SOURCES = {"The pocket world": "pocket", "A file of mine": "file", "A dataset on the Hub": "hub"}
@@ -60,7 +61,7 @@ def first_form(preset: str = "default") -> Form:
 def form_of(config: RunConfig, preset: str | None = None) -> Form:
     """The form that would start this config; the preset it differs from least, if none is named."""
     settings = flat(config.model_dump(mode="json"))
-    saes = [_whole(ref) for ref in config.saes]
+    saes = [whole(ref) for ref in config.saes]
     kind = "pocket" if config.data.source == "pocket" else "file" if config.data.source.endswith(SUFFIXES) else "hub"
     return {
         **{setting: shown(setting, settings[setting]) for setting in FIELDS},
@@ -94,9 +95,11 @@ def read(form: Form, changed: str = "", wish: dict[str, Any] | None = None) -> R
     """
     form = dict(form)
     form["model"] = hub_id(str(form["model"] or "").strip())
-    offered = saes_of(form["model"])
     if wish:
         changed = _granted(form, wish)
+    if changed == "sae":
+        form = with_named_sae(form)
+    offered = saes_of(form["model"])
     if changed == "preset":
         form |= {
             setting: shown(setting, value) for setting, value in preset_settings(form["preset"]).items() if setting in _CHOSEN_BY_PRESET
@@ -155,15 +158,6 @@ def text_boxes_used(form: Form, local: bool) -> dict[str, bool]:
     }
 
 
-def sae_of(text: str) -> SAERef:
-    """The SAE that a choice or typed words name: `RELEASE / SAE_ID`, `RELEASE SAE_ID`, or a release or folder alone."""
-    text = text.strip()
-    release, slash, sae_id = text.partition(" / ")
-    if not slash:
-        release, _, sae_id = text.partition(" ")
-    return SAERef(release=release.strip(), sae_id=sae_id.strip())
-
-
 def card_of(text: str) -> SAECard | None:
     """The card of a chosen SAE; None where nothing has that name."""
     try:
@@ -197,10 +191,9 @@ def _choose_sae(form: Form, changed: str, offered: tuple[SAECard, ...]) -> None:
         form["layer"] = _layer_of(form["sae"] or "")  # also after a layer was typed that has no SAE
     elif changed == "sae":
         if form["sae"]:
-            form["sae"] = _whole(sae_of(form["sae"]))
             _take(form, form["sae"])
     elif changed == "saes" and form["saes"]:
-        form["saes"] = [_whole(sae_of(text)) for text in form["saes"]]
+        form["saes"] = [whole(sae_of(text)) for text in form["saes"]]
         form["sae"] = form["sae"] if form["sae"] in form["saes"] else form["saes"][-1]
     if not form["several"]:
         form["saes"] = [form["sae"]] if form["sae"] else []
@@ -227,11 +220,6 @@ def _place(sae: str) -> tuple[int, str]:
 def _layer_of(sae: str) -> int | None:
     card = card_of(sae)
     return card.layer if card and card.layer >= 0 else None
-
-
-def _whole(ref: SAERef) -> str:
-    """An SAE's full name: the default pocket SAE may be named by its release alone."""
-    return str(default_pocket_sae() if ref == SAERef(release=POCKET_RELEASE) else ref)
 
 
 def _first_offer(model: str, offered: tuple[SAECard, ...]) -> SAECard | None:

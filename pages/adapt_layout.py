@@ -148,7 +148,7 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
             min_width=240,
             elem_id="adapt-sae",
             num_choices_shown=None,
-            info=f"Type a width, an L0 or a name to search; or RELEASE / ID.{typed}",
+            info=f"Type a width, an L0 or a name to search. Or paste RELEASE / ID, or an address on Hugging Face or Neuronpedia.{typed}",
         )
     views["map"] = _view()
     boxes["several"] = gr.Checkbox(

@@ -15,7 +15,8 @@ from lorasae.planning.forecast import forecast, why_not_measured
 from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
 from lorasae.planning.uploads import Upload
-from lorasae.sources.catalog import POCKET_MODEL, models, site_of
+from lorasae.sources.catalog import POCKET_MODEL, ModelOffer, models, site_of
+from lorasae.sources.published_models import SMALL_AND_OPEN, is_gated
 from lorasae.sources.sae_card import SAECard
 from pages.adapt_fields import LABELS
 from pages.adapt_form import Reading, card_of
@@ -32,13 +33,17 @@ _SHOWN_IN_MAP = 160  # SAEs of one layer
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """Labels and values of the model box."""
+    """Labels and values of the model box: built in, then small and open to everybody, then the others by name."""
 
-    def label(model: str, n_saes: int, needs_hub: bool) -> str:
-        name = "Pocket model (built in)" if model == POCKET_MODEL else model
-        return f"{name} · {_count(n_saes, 'SAE')}{' · needs the Hub' if needs_hub else ''}"
+    def label(offer: ModelOffer) -> str:
+        n_saes = _count(offer.n_saes, "SAE")
+        if offer.model == POCKET_MODEL:
+            return f"Pocket model (built in) · {n_saes}"
+        kind = "real, small" if offer.model in SMALL_AND_OPEN else "gated" if is_gated(offer.model) else "open"
+        return f"{offer.model} · {n_saes} · {kind}, needs the Hub"
 
-    return [(label(offer.model, offer.n_saes, offer.needs_hub), offer.model) for offer in models()]
+    offers = sorted(models(), key=lambda offer: (offer.needs_hub, offer.model not in SMALL_AND_OPEN))
+    return [(label(offer), offer.model) for offer in offers]
 
 
 def layer_choices(offered: tuple[SAECard, ...]) -> list[tuple[str, int]]:

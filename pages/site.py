@@ -4,12 +4,14 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 import gradio as gr
 from fastapi import FastAPI
 from gradio.routes import App
 
 from lorasae.lab import Lab
+from lorasae.sources.shelf import shelf
 from lorasae.web.app import WebApp, guarded, web_app
 from lorasae.web.server import LabServer
 from pages import PAGES
@@ -74,6 +76,7 @@ def serve(lab: Lab, listener: socket.socket) -> None:
     """Answer until a signal ends it."""
     web = build_app(lab)
     app = guarded(web.app, lab.settings, [page.path for page in PAGES])
+    Thread(target=shelf, daemon=True).start()  # half a second of reading, once, before somebody asks for it
     print(f"LoRA-SAE Lab: http://{lab.settings.host}:{lab.settings.port}", flush=True)
     LabServer(app, lambda: _end_streams(web)).run(sockets=[listener])
 

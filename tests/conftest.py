@@ -2,11 +2,13 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("LORASAE_HOME", str(Path(tempfile.gettempdir()) / "lorasae-tests"))  # what is kept of the registry
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pytest

@@ -345,6 +345,7 @@ def test_a_fetched_sae_that_turns_out_to_be_of_another_size_is_refused(world, mo
 
     wide = read_sae(write_sae(world / "wide", d_in=48))
     monkeypatch.setattr(loading, "fetch_sae", lambda ref: wide)
+    monkeypatch.setattr(loading, "resolve", lambda ref: SAECard(ref, hook_point="blocks.2.hook_resid_pre", model="gpt2"))  # states no size
     refs = [{"release": "gpt2-small-res-jb", "sae_id": "blocks.2.hook_resid_pre"}]
     with pytest.raises(LabError, match="reads 48 dimensions"):
         load(run_config({"model": {"model": str(world / "model")}, "saes": refs}))
@@ -389,3 +390,12 @@ def test_without_stated_numbers_only_a_reconstruction_worse_than_a_constant_is_r
     check_measured(POST_1, SAECard(SAERef()), measured(500.0, 0.01))
     with pytest.raises(LabError, match=r"variance explained is -0\.100, not stated"):
         check_measured(POST_1, SAECard(SAERef()), measured(500.0, -0.1))
+
+
+def test_a_published_sae_of_another_size_is_refused_before_it_is_fetched(world, monkeypatch):
+    from lorasae.sources import loading
+
+    monkeypatch.setattr(loading, "fetch_sae", lambda ref: pytest.fail("it was fetched"))
+    refs = [{"release": "gpt2-small-res-jb", "sae_id": "blocks.2.hook_resid_pre"}]
+    with pytest.raises(LabError, match="reads 768 dimensions"):
+        load(run_config({"model": {"model": str(world / "model")}, "saes": refs}))

@@ -95,14 +95,14 @@ def test_a_model_nobody_knows_the_size_of_is_forecast_in_steps_alone(probing):
     assert told["n_steps"] == 144 and "config.json is on the Hub" in told["unknown"]
 
 
-def test_an_unstated_width_is_taken_for_the_usual_eightfold():
+def test_a_published_sae_is_reckoned_with_at_its_own_size():
     config = run_config(
         {"model": {"model": "openai-community/gpt2"}, "saes": [{"release": "gpt2-small-res-jb", "sae_id": "blocks.8.hook_resid_pre"}]}
     )
     sizes = sizes_of(config.model)
     assert sizes is not None
     (sae,) = placed_saes(config, sizes)
-    assert (sae.layer, sae.site, sae.d_in, sae.d_sae) == (8, "before the layer", 768, 8 * 768)
+    assert (sae.layer, sae.site, sae.d_in, sae.d_sae) == (8, "before the layer", 768, 24_576)
 
 
 # The processes themselves

@@ -7,10 +7,11 @@ import pytest
 
 from lorasae.config import FORMAT, RunConfig
 from lorasae.errors import LabError
+from lorasae.home import home
 from lorasae.store.durable import replace_file
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
-from lorasae.store.runs import RunStore, home
+from lorasae.store.runs import RunStore
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ export async function mount(element, { problem, forecast, config }) {
 function content(known, { tokens, measuring, sentence, measure }) {
   const steps = `${known.n_steps.toLocaleString("en")} steps of ${known.tokens_per_step.toLocaleString("en")} tokens: ${show(known.tokens, "tokens")} tokens`;
   const title = h("h2", {}, "What it will take");
-  if (known.unknown) return [title, h("p", {}, steps + "."), h("p.lab-note", {}, known.unknown)];
+  if (known.unknown) return [title, h("p", {}, steps + "."), ...fetching(known.download), h("p.lab-note", {}, known.unknown)].filter(Boolean);
   const { memory, time } = known;
   const needed = memory.measured_bytes ?? memory.reckoned_bytes;
   return [
@@ -69,6 +69,7 @@ function content(known, { tokens, measuring, sentence, measure }) {
       number(show(needed, "bytes"), `of ${show(memory.there_is_bytes, "bytes")} memory`),
       number(known.n_steps.toLocaleString("en"), "steps"),
     ),
+    ...fetching(known.download),
     memory.change ? h("p.lab-problem", {}, `It does not fit. ${memory.change}.`) : null,
     memory.verdict === "does not fit" && !memory.change
       ? h("p.lab-problem", {}, "It does not fit, and smaller portions or half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
@@ -85,6 +86,23 @@ function content(known, { tokens, measuring, sentence, measure }) {
 }
 
 const number = (value, words) => h("div", {}, h("strong.lab-number", {}, value), h("span.lab-note", {}, words));
+
+// What the Hub has to send first, and whether it wants to know who asks. Nothing is said of runs that need no Hub.
+function fetching({ parts, to_fetch_bytes, n_unknown, gated, gate }) {
+  const left = parts.filter(({ here }) => !here);
+  const size = ({ n_bytes }) => (n_bytes === null ? "size not known" : show(n_bytes, "bytes"));
+  const list = left.map((part) => `${part.what} ${size(part)}`).join(", ");
+  const total = left.length > 1 && !n_unknown ? `about ${show(to_fetch_bytes, "bytes")} (${list})` : `about ${list}`;
+  const cached = left.length && left.length < parts.length ? ` On this machine already: ${parts.filter(({ here }) => here).map(({ what }) => what).join(", ")}.` : "";
+  const line = left.length ? `To fetch from the Hub first: ${total}.${cached}` : gate ? "Model and SAE are on this machine already: nothing to fetch." : null;
+  const modelLeft = left.some(({ what }) => what === "model");
+  return [
+    line && h("p.lab-note.estimate-fetch", {}, line),
+    gated && modelLeft
+      ? h("p.lab-note.estimate-gate", {}, h("span.lab-chip", {}, "gated"), " The Hub gives this model to people who signed in and ", h("a", { href: gate, target: "_blank", rel: "noopener" }, "accepted its licence"), ".")
+      : null,
+  ];
+}
 
 function provenance(known) {
   if (known.known_from === "measured") return `Time and memory measured on this machine with these very settings, ${ago(known.measured)}.`;

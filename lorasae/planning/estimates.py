@@ -10,7 +10,7 @@ from typing import Literal
 
 from lorasae.config import AdapterConfig, RunConfig
 from lorasae.errors import LabError, nearest
-from lorasae.planning.model_sizes import ModelSizes, Projection
+from lorasae.sources.published_models import ModelSizes, Projection
 
 Verdict = Literal["fits", "tight", "does not fit"]
 TIGHT_FROM = 0.75  # of the memory there is

@@ -4,10 +4,13 @@ from typing import Any
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.planning.estimates import Memory, change_that_fits, duration, memory, placement, step_flops, verdict
+from lorasae.planning.estimates import Memory, PlacedSAE, change_that_fits, duration, memory, placement, step_flops, verdict
 from lorasae.planning.machine import this_machine
 from lorasae.planning.model_sizes import is_here, sizes_of
 from lorasae.planning.probing import Probing, placed_saes, runs_on_gpu
+from lorasae.planning.to_download import download_forecast
+from lorasae.sources.catalog import narrower, resolve
+from lorasae.sources.published_models import ModelSizes
 
 _PARTS = {
     "libraries": "Python and PyTorch",
@@ -32,6 +35,7 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
         "sequences_per_step": config.sequences_per_step,
         "micro_batch_size": config.micro_batch_size,
         "n_evaluations": config.watch.evaluations,
+        "download": download_forecast(config),
     }
     sizes = sizes_of(config.model)
     if sizes is None:
@@ -64,7 +68,7 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
             "there_is_bytes": there_is,
             "where": machine.gpu if on_gpu else "memory of this machine",
             "verdict": fits,
-            "change": change_that_fits(config, sizes, saes, there_is, on_gpu) if fits == "does not fit" else None,
+            "change": smaller_run(config, sizes, saes, there_is, on_gpu) if fits == "does not fit" else None,
         },
         "time": {**vars(takes), "total_s": takes.total_s},
         "tokens_per_s": speed.step_flops / step_flops(config, sizes, saes, placed),
@@ -73,6 +77,22 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
         "measured_of": other.of if other else None,
         "machine": machine.name,
     }
+
+
+def smaller_run(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], there_is: float, on_gpu: bool) -> str | None:
+    """The smallest change that makes it fit: of settings, or else a narrower SAE at the same place, the widest that fits."""
+    change = change_that_fits(config, sizes, saes, there_is, on_gpu)
+    if change or len(config.saes) != 1:
+        return change
+    for other in narrower(resolve(config.saes[0]), config.model.model):
+        changed = config.model_copy(update={"saes": (other.ref,)})
+        placed = placed_saes(changed, sizes)
+        choice = f"Choose the SAE of {other.d_sae:,} features: {other.ref}"
+        if memory(changed, sizes, placed, placement(changed.adapter, sizes, placed), on_gpu).total <= there_is:
+            return choice
+        if further := change_that_fits(changed, sizes, placed, there_is, on_gpu):
+            return f"{choice}. And {further[0].lower()}{further[1:]}"
+    return None
 
 
 def why_not_measured(config: RunConfig, fits: str, training: bool) -> str | None:

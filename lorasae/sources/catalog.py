@@ -1,11 +1,10 @@
 """Which models and SAEs exist, and what is stated about them before any weight is seen. Metadata only: no torch, no network.
 
 An SAE is named in one of three ways: the Pocket Scope (`pocket-scope`), a local folder in sae-lens's format, or a release of sae-lens's
-registry (`registry.py`).
+registry (`registered_saes.py`).
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,8 +13,9 @@ from typing import Any
 
 from lorasae.config import SAERef
 from lorasae.errors import LabError, nearest
-from lorasae.sources.registry import registered_card, registry
-from lorasae.sources.sae_card import SAECard, refuse_unspliceable
+from lorasae.sources.published_models import hub_id
+from lorasae.sources.registered_saes import registered_card, registered_saes
+from lorasae.sources.sae_card import SAECard, refuse_unspliceable, site_of
 
 POCKET_MODEL = "pocket"
 POCKET_RELEASE = "pocket-scope"
@@ -31,23 +31,6 @@ HUB_MODELS = (  # models with published SAEs, suggested when a name is mistyped
     "google/gemma-3-4b-pt",
     "meta-llama/Llama-3.1-8B",
 )
-_HUB_IDS = {  # where the registry names a model in TransformerLens's way
-    "gpt2-small": "openai-community/gpt2",
-    "pythia-70m-deduped": "EleutherAI/pythia-70m-deduped",
-    "mistral-7b": "mistralai/Mistral-7B-v0.1",
-}
-_SITES = {  # the end of a hook point, in either naming scheme -> the place in words
-    "hook_resid_pre": "before the layer",
-    "input": "before the layer",
-    "hook_resid_post": "after the layer",
-    "output": "after the layer",
-    "hook_attn_out": "attention output",
-    "post_attention_layernorm.output": "attention output",
-    "attn.hook_z": "attention heads",
-    "self_attn.o_proj.input": "attention heads",
-    "hook_mlp_out": "MLP output",
-    "post_feedforward_layernorm.output": "MLP output",
-}
 
 
 @dataclass(frozen=True)
@@ -96,36 +79,24 @@ def saes_of(model: str) -> tuple[SAECard, ...]:
     return _hub_saes().get(hub_id(model), ())
 
 
-def hub_id(model: str) -> str:
-    """The Hub's name of a model, where it was called by another: `gpt2-small`, `gemma-2-2b`."""
-    if model in _HUB_IDS:
-        return _HUB_IDS[model]
-    return f"google/{model}" if re.match(r"gemma-\d", model) else model
-
-
-def site_of(card: SAECard) -> str:
-    """Where in its layer an SAE sits, in words."""
-    end = re.sub(r"^.*?\d+\.?", "", card.hook_point or "") or "output"
-    return _SITES.get(end, end)
-
-
 def alike(card: SAECard, cards: tuple[SAECard, ...]) -> SAECard:
     """Of `cards`, the one most like `card`: same site, then width, then L0. What a change of layer chooses."""
     return min(cards, key=lambda other: (site_of(other) != site_of(card), *_unlikeness(other, card)))
 
 
+def narrower(card: SAECard, model: str) -> tuple[SAECard, ...]:
+    """The SAEs at the same place of `model` with fewer features, one of each width, most like `card` in L0; the widest first."""
+    at_place = [other for other in saes_of(model) if (other.layer, site_of(other)) == (card.layer, site_of(card))]
+    widths = sorted({other.d_sae for other in at_place if other.d_sae and other.d_sae < (card.d_sae or 0)}, reverse=True)
+    return tuple(alike(card, tuple(other for other in at_place if other.d_sae == width)) for width in widths)
+
+
 @cache
 def _hub_saes() -> dict[str, tuple[SAECard, ...]]:
-    """The registry's SAEs by model. Reading it takes a second or two, once."""
+    """The registry's SAEs by model."""
     found: dict[str, list[SAECard]] = {}
-    for release, row in registry().items():
-        for entry in row["saes"]:
-            try:
-                card = registered_card(SAERef(release=release, sae_id=entry["id"]))
-            except LabError:  # no SAE of one place, or only a pickle
-                continue
-            if card.model and card.layer >= 0 and site_of(card) in _SITES.values():  # not the embedding, nor between attention and MLP
-                found.setdefault(hub_id(card.model), []).append(card)
+    for card in registered_saes().cards:
+        found.setdefault(card.model or "", []).append(card)
     return {model: tuple(sorted(found[model], key=_order)) for model in sorted(found, key=str.lower)}
 
 

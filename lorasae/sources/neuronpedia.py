@@ -1,21 +1,15 @@
 """Where Neuronpedia shows a feature: addresses made from metadata, nothing is fetched."""
 
-import re
 from typing import Any
 
-from lorasae.sources.registry import registry
 from lorasae.sources.sae_card import SAECard
 
 _SITE = "https://www.neuronpedia.org"
 
 
 def neuronpedia_id(card: SAECard) -> str | None:
-    """`model/source` of an SAE of sae-lens's registry that Neuronpedia knows. Its labels were written for the original model."""
-    if card.folder is not None:
-        return None
-    rows = {row["id"]: row for row in registry()[card.ref.release]["saes"]}
-    named = rows[card.ref.sae_id].get("neuronpedia")
-    return named if isinstance(named, str) and re.fullmatch(r"[\w.@-]+/[\w.@-]+", named) else None
+    """`model/source` of an SAE that Neuronpedia knows. Its labels were written for the original model."""
+    return card.neuronpedia
 
 
 def source_address(card: SAECard) -> str | None:

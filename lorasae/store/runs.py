@@ -125,8 +125,3 @@ class RunStore:
         for left in (*self.root.glob(".new-*"), *self.root.glob(".gone-*")):
             if left.name.startswith(".gone-") or datetime.now(UTC).timestamp() - left.stat().st_mtime > 3600:
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def home() -> Path:
-    """Where runs are kept: LORASAE_HOME, else ~/.lorasae."""
-    return Path(os.environ.get("LORASAE_HOME") or "~/.lorasae").expanduser()

@@ -13,6 +13,7 @@ from lorasae.settings import LabSettings
 from lorasae.store.metrics_file import MetricsFiles
 from lorasae.web.adapt_routes import add_adapt_routes
 from lorasae.web.assets import add_asset_routes
+from lorasae.web.catalog_routes import add_catalog_routes
 from lorasae.web.downloads import add_download_routes
 from lorasae.web.first_repair_routes import add_first_repair_route
 from lorasae.web.guard import Guard
@@ -44,6 +45,7 @@ def web_app(lab: Lab) -> WebApp:
     add_run_routes(app, lab, files)
     add_download_routes(app)
     add_adapt_routes(app, lab)
+    add_catalog_routes(app)
     add_first_repair_route(app, lab)
     add_inspect_routes(app, lab)
     return WebApp(app, add_live_route(app, lab, files))

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 PAGES = {
     "home": "/",
     "adapt": "/adapt",
+    "catalog": "/catalog?q=gemma+16k",
     "runs": "/runs",
     "run": "/run?run=example",
     "compare": "/runs?compare=example,example",

@@ -5,7 +5,8 @@ import pytest
 from lorasae.config import PRESETS, RunConfig, run_config
 from lorasae.planning.config_text import CHOICES, preset_settings
 from pages.adapt_fields import FIELDS, meant, shown
-from pages.adapt_form import Form, config_of, first_form, form_of, nearest_preset, read, sae_of, text_boxes_used
+from pages.adapt_form import Form, config_of, first_form, form_of, nearest_preset, read, text_boxes_used
+from pages.adapt_paste import sae_of
 from pages.adapt_views import PRESET_SENTENCES, preset_choices
 
 POCKET = "pocket-scope / layer_{}/width_{}/average_l0_{}"
@@ -85,6 +86,46 @@ def test_several_saes_stand_one_at_each_place():
 
 def test_one_sae_takes_the_place_of_the_other():
     assert after(first_form(), "sae", sae=POCKET.format(1, "512", 6))["saes"] == [POCKET.format(1, "512", 6)]
+
+
+PAPER = "gemma-scope-2b-pt-res / layer_12/width_16k/average_l0_82"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        PAPER,
+        "google/gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82",
+        "https://huggingface.co/google/gemma-scope-2b-pt-res/blob/main/layer_12/width_16k/average_l0_82/params.npz",
+        "https://www.neuronpedia.org/gemma-2-2b/12-gemmascope-res-16k",
+        "gemma-2-2b/12-gemmascope-res-16k",
+    ],
+)
+def test_a_name_pasted_into_the_sae_box_chooses_model_layer_and_sae(name):
+    form = after(first_form(), "sae", sae=name)
+    assert (form["model"], form["layer"], form["sae"], form["saes"]) == ("google/gemma-2-2b", 12, PAPER, [PAPER])
+    assert read(form).problem is None and after(form, "sae") == form
+
+
+def test_a_pasted_feature_is_pinned_once():
+    name = "https://www.neuronpedia.org/gemma-2-2b/12-gemmascope-res-16k/4711"
+    form = after(after(first_form(), "sae", sae=name), "sae", sae=name)
+    assert form["sae"] == PAPER
+    assert form["pinned"] == [{"release": "gemma-scope-2b-pt-res", "sae_id": "layer_12/width_16k/average_l0_82", "feature": 4711}]
+
+
+def test_with_several_saes_a_pasted_one_of_another_model_begins_anew():
+    form = after(first_form(), "several", several=True)
+    assert after(form, "sae", sae=PAPER)["saes"] == [PAPER]
+
+
+def test_a_pasted_sae_that_is_refused_says_why():
+    reading = read({**first_form(), "sae": "Qwen/SAE-Res-Qwen3-8B-Base-W64K-L0_50/layer3.sae.pt"}, "sae")
+    assert "published only as a pickle" in str(reading.problem)
+
+
+def test_words_in_the_sae_box_are_no_name():
+    assert "neither a release" in str(read({**first_form(), "sae": "layer 12 16k"}, "sae").problem)
 
 
 def test_the_map_chooses_as_the_box_does():

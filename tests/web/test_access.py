@@ -21,6 +21,7 @@ OPEN_TO_ALL = {  # about no run, and the same for everybody
     "/lab/assets/{address:path}",
     "/lab/catalog",
     "/lab/catalog/saes",
+    "/lab/catalog/search",
 }
 BODIES: dict[str, dict[str, Any]] = {
     "rename": {"name": "a name"},

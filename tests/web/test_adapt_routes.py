@@ -65,3 +65,46 @@ def test_an_upload_is_its_owners_alone(open_to_visitors: World) -> None:
 def test_a_bad_upload_is_told(local: World) -> None:
     answer = local.client().post("/lab/uploads?name=a.txt", content=b"\0", headers=ORIGIN)
     assert answer.status_code == 400 and "zero bytes" in answer.json()["problem"]
+
+
+# Every SAE there is
+
+
+def test_the_search_over_all_saes_answers_in_pages_with_counts(local: World) -> None:
+    client = local.client()
+    first = client.get("/lab/catalog/search", params={"q": "gemma-2-2b 16k residual l0 80"}).json()
+    assert len(first["rows"]) == 50 < first["n_found"] and {row["d_sae"] for row in first["rows"]} == {16_384}
+    assert {"value": "google/gemma-2-2b", "n": first["n_found"]} in first["facets"]["model"]
+    second = client.get("/lab/catalog/search", params={"q": "gemma-2-2b 16k residual l0 80", "offset": 50}).json()
+    assert second["rows"] and not {row["sae_id"] for row in second["rows"]} & {row["sae_id"] for row in first["rows"]}
+    assert sum(each["n"] for each in first["refused"]) > 5000 and all(each["sentence"] for each in first["refused"])
+
+
+def test_a_row_says_what_it_costs_to_have_it(local: World) -> None:
+    client = local.client()
+    (gemma,) = client.get("/lab/catalog/search", params={"q": "gemma-2-2b/12-gemmascope-res-16k/7"}).json()["rows"]
+    assert gemma["gated"] and gemma["canonical"] and not gemma["here"] and not gemma["built_in"]
+    assert gemma["n_bytes"] == pytest.approx(302e6, rel=0.01)  # params.npz of that folder
+    assert gemma["neuronpedia"] == "https://www.neuronpedia.org/gemma-2-2b/12-gemmascope-res-16k/7"
+    pocket = client.get("/lab/catalog/search", params={"model": "pocket"}).json()["rows"]
+    assert len(pocket) == 18 and all(row["here"] and row["built_in"] and not row["gated"] for row in pocket)
+
+
+@pytest.mark.parametrize("asked", [{"q": "x" * 501}, {"offset": -1}, {"offset": "a"}])
+def test_a_search_out_of_bounds_is_refused(local: World, asked: dict[str, str]) -> None:
+    assert local.client().get("/lab/catalog/search", params=asked).status_code in (400, 422)
+
+
+def test_an_estimate_says_what_is_to_be_fetched_and_whether_one_must_sign_in(local: World) -> None:
+    def download(model: str, release: str, sae_id: str) -> dict:
+        config = {**CONFIG, "model": {**CONFIG["model"], "model": model}, "saes": [{"release": release, "sae_id": sae_id}]}
+        config["data"] = {**CONFIG["data"], "context_length": 64}
+        return local.client().post("/lab/estimate", json={"config": config}, headers=ORIGIN).json()["download"]
+
+    small = download("openai-community/gpt2", "gpt2-small-res-jb", "blocks.8.hook_resid_pre")
+    assert not small["gated"] and small["to_fetch_bytes"] == pytest.approx(0.65e9, rel=0.05)
+    gemma = download("google/gemma-2-2b", "gemma-scope-2b-pt-res", "layer_12/width_16k/average_l0_82")
+    assert gemma["gated"] and gemma["gate"].endswith("google/gemma-2-2b") and gemma["to_fetch_bytes"] == pytest.approx(10.8e9, rel=0.05)
+    assert download("pocket", "pocket-scope", "layer_2/width_2k/average_l0_17") | {"parts": []} == {
+        **{"parts": [], "to_fetch_bytes": 0, "n_unknown": 0, "gated": False, "gate": None}
+    }
