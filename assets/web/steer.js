@@ -51,6 +51,7 @@ export function steerView(on) {
 
   form.addEventListener("input", () => {
     hint.hidden = true; // other settings, other texts
+    verdict.replaceChildren();
     written ||= document.activeElement === prompt;
     say();
     keep();
@@ -130,7 +131,7 @@ export function steerView(on) {
     if (still.length < LANES.length) return [`No word of the ${still[0][0]} model's text changed. In the other the words that differ are marked.`];
     const harder = Math.max(-STRONGEST, Math.min(STRONGEST, 2 * strength.value));
     if (harder === Number(strength.value)) return ["No word changed, even at the strongest push: this feature does not steer this text."];
-    return ["No word changed: push harder. ", h("button.lab-button.steer-harder", { type: "button", onclick: () => push(harder) }, `Push twice as hard (${signed(harder, 2)} ×)`)];
+    return ["No word changed: push harder. ", h("button.lab-button.steer-harder", { type: "button", onclick: () => push(harder) }, `Push harder (${signed(harder, 2)} ×)`)];
   }
 
   function push(by) {
