@@ -169,7 +169,9 @@ def test_a_letter_split_over_tokens_is_shown_as_bytes_that_name_it(visit):
 def test_the_list_says_in_words_what_is_hidden_and_why_a_feature_has_no_fate(visit):
     page = inspect(visit, text=KITE, **ABOVE).page
     known(page)
-    expect(page.locator(".features")).to_contain_text(re.compile(r"\d+ listed\. \d+ that fires? on more than \d+ % of tokens (is|are) hidden"))
+    expect(page.locator(".features")).to_contain_text(
+        re.compile(r"\d+ listed\. \d+ that fires? on more than \d+ % of tokens (is|are) hidden")
+    )
     titles = page.locator(".features-fate").evaluate_all("all => all.map(({ title }) => title)")
     assert len(titles) == page.locator(".features-row").count() and all(titles)
     page.locator(".features-row", has=page.locator(".features-fate[data-fate]")).first.click()
