@@ -96,6 +96,8 @@ def test_the_details_of_a_feature_come_from_its_activations(opened, upper, activ
     first = examples[0]
     sequence, token = (int(word.strip(",")) - 1 for word in first["where"].split() if word.strip(",").isdigit())
     assert first["tokens"][first["peak"]] == opened.show(activity.chunks[sequence, token])
+    assert first["tokens"][first["peak"]].strip() in first["passage"]
+    assert not {"<bos>", "<eos>", "<pad>"} & set(opened.loaded.tokenizer.tokenize(first["passage"]))
 
 
 def test_a_silent_feature_has_details_too(opened, upper, activity):

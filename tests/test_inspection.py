@@ -14,8 +14,8 @@ from lorasae.errors import LabError
 from lorasae.inspection.comparison import compare, feature_rows, measure_again, notes, observed_saes, samples
 from lorasae.inspection.opened_run import OpenedRun
 from lorasae.inspection.rows import change_rows, rounded, token_rows
-from lorasae.inspection.run_saes import above, chosen, offered
-from lorasae.store.run_folder import Run
+from lorasae.inspection.run_saes import above, chosen, offered, opening
+from lorasae.store.run_folder import Run, example
 
 TEXT = "some words, here."
 
@@ -148,6 +148,19 @@ def test_the_way_up_is_offered_only_where_nothing_can_change(opened, upper):
     assert above(opened, opened.sae(None)) == []  # of a local model, no further SAE is known
 
 
+def test_the_page_opens_through_the_run_s_own_sae_where_no_other_can_change(opened):
+    own = opened.own_saes[0].card.ref
+    assert opening(opened) == {"release": own.release, "sae_id": own.sae_id}
+
+
+def test_the_page_opens_through_the_nearest_sae_that_can_change_where_the_run_s_own_cannot():
+    shipped = example()
+    assert shipped is not None
+    opened = OpenedRun(shipped)
+    assert not opened.own_saes[0].can_change
+    assert opening(opened) == {"release": "pocket-scope", "sae_id": "layer_4/width_2k/average_l0_17"}
+
+
 def test_a_prompt_is_continued_by_both_models(opened):
     told = samples(opened, "some", 4)
     assert set(told) == {"original", "adapted"} and all(text.startswith("some") for text in told.values())
@@ -176,3 +189,10 @@ def test_an_adapter_that_is_gone_is_told(finished, tmp_path):
     shutil.rmtree(copy.adapter)
     with pytest.raises(LabError, match="It is not in"):
         OpenedRun(copy)
+
+
+def test_pieces_of_a_letter_are_shown_as_bytes_and_name_the_letter(opened):
+    comparison, _ = compared(opened, text="aüb")
+    rows = token_rows(comparison)
+    assert not [row for row in rows if "\ufffd" in row["text"]]
+    assert {row["part_of"] for row in rows} <= {None, "ü"}

@@ -69,6 +69,7 @@ def test_a_text_is_compared_and_the_answer_is_json(inspector, upper, finished):
     assert told["sae"]["hook_point"] == "blocks.2.hook_resid_post" and told["sae"]["can_change"] and not told["sae"]["spliced"]
     assert "".join(token["text"] for token in told["tokens"][1:]) == TEXT
     assert told["means"]["kl_after"] < told["means"]["kl_before"]
+    assert told["heldout_ce_original"] == pytest.approx(finished.result["results"]["ce_original"]["value"], rel=1e-4)
     assert told["features"][0]["change"] > 0 and len(told["features"][0]["before"]) == len(told["tokens"])
     json.dumps(told, allow_nan=False)
 

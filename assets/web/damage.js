@@ -1,7 +1,7 @@
 // What the SAE does to this text and what adaptation heals, in one paragraph with the places to jump to, and as three numbers.
 import { h } from "/lab/assets/dom.js";
 import { healing, isAside, percent, value } from "/lab/assets/inspect_words.js";
-import { quoted } from "/lab/assets/token_text.js";
+import { partWords, quoted } from "/lab/assets/token_text.js";
 
 const NOTHING = 0.02; // nats: a difference below it is none, and its shares are noise
 
@@ -12,7 +12,7 @@ export function damage({ tokens, means }, specials, jump) {
   const worst = largest(places, harm);
   const healed = largest(places, ({ kl_before, kl_after }) => kl_before - kl_after);
   const left = largest(places, ({ kl_after }) => kl_after);
-  const link = ({ index, text }) => h("button.damage-jump", { type: "button", onclick: () => jump(index), title: `Go to token ${index}` }, quoted(text));
+  const link = (token) => [h("button.damage-jump", { type: "button", onclick: () => jump(token.index), title: `Go to token ${token.index}` }, quoted(token.text)), partWords(token) && ` (${partWords(token)})`];
   const mean = (key) => (specials ? places.reduce((sum, token) => sum + token[key], 0) / places.length : means[key]);
   const [before, after] = [mean("kl_before"), mean("kl_after")];
   const rises = after > before + NOTHING;

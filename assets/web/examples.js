@@ -3,7 +3,7 @@ import { h } from "/lab/assets/dom.js";
 import { opacity, value } from "/lab/assets/inspect_words.js";
 import { breaksAfter, tokenText } from "/lab/assets/token_text.js";
 
-// examples: {before: [{tokens, acts, peak, where}], after: [..], shared, of}; read(text) puts an example into the text field
+// examples: {before: [{tokens, passage, acts, peak, where}], after: [..], shared, of}; read(text) puts an example into the text field
 export function examples({ before, after, shared, of }, read) {
   const largest = Math.max(1e-9, ...[...before, ...after].map(({ acts, peak }) => acts[peak]));
   const places = [new Set(before.map(placed)), new Set(after.map(placed))];
@@ -29,18 +29,10 @@ export function examples({ before, after, shared, of }, read) {
     return h(
       "div.examples-row",
       {},
-      h("div.examples-head", {}, h("b.lab-number", { title: row.where }, value(row.acts[row.peak])), both ? h("span.examples-both", {}, "in both") : null, h("button.examples-read", { type: "button", title: "Look inside this text", onclick: () => read(passage(row)) }, "Look inside")),
+      h("div.examples-head", {}, h("b.lab-number", { title: row.where }, value(row.acts[row.peak])), both ? h("span.examples-both", {}, "in both") : null, h("button.examples-read", { type: "button", title: "Look inside this text", onclick: () => read(row.passage) }, "Look inside")),
       text,
     );
   }
-}
-
-// The text around the peak up to the next special token on either side: written out, those would be ordinary letters to the model.
-function passage({ tokens, peak }) {
-  const isBreak = (token) => /^<[^<>\s]+>$/.test(token);
-  const from = tokens.slice(0, peak).findLastIndex(isBreak) + 1;
-  const length = tokens.slice(peak + 1).findIndex(isBreak);
-  return tokens.slice(from, length < 0 ? tokens.length : peak + 1 + length).join("").trim();
 }
 
 const placed = ({ where, peak, tokens }) => JSON.stringify([where, peak, tokens]);

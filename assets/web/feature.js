@@ -2,7 +2,7 @@
 import { ask, h, problem, runAddress } from "/lab/assets/dom.js";
 import { examples } from "/lab/assets/examples.js";
 import { histogram } from "/lab/assets/histogram.js";
-import { FATES, count, percent, rare, signed, value } from "/lab/assets/inspect_words.js";
+import { FATES, NO_FATE, count, percent, rare, signed, value } from "/lab/assets/inspect_words.js";
 import { tokenText } from "/lab/assets/token_text.js";
 
 // on: {choose(feature), read(text)}
@@ -71,16 +71,18 @@ export function featureView(on) {
   };
 }
 
-function numbers({ density, correlation, status, label, fired, neighbours: near }) {
+function numbers({ sae, density, correlation, status, label, fired, neighbours: near }) {
   return h(
     "dl.feature-numbers",
     {},
-    fact("Fate", status ? h("span.features-fate", { "data-fate": status }, status) : "–", status ? `${FATES[status]}. On this text it may differ.` : "It fires too seldom on held-out text to say."),
+    sae.can_change ? fate(status) : fact("Fate", "–", "It cannot change: the adapter lies only in layers above this SAE."),
     fact("Density", `${rare(density.before)} → ${rare(density.after)}`, `share of the ${count(fired.of)} held-out tokens on which it fires: ${count(fired.before)} before, ${count(fired.after)} after.`),
     fact("Correlation", value(correlation), correlation === null ? "it is silent in one of the models." : "of its activations in both models, token by token: 1 means that it says the same."),
     label ? fact("Label", label.name, labelWords(label)) : near.some((one) => one.label) ? fact("Label", "–", "no known label fits it.") : null,
   );
 }
+
+const fate = (status) => (status ? fact("Fate", h("span.features-fate", { "data-fate": status }, status), `${FATES[status]}. On this text it may differ.`) : fact("Fate", "–", NO_FATE));
 
 const labelWords = ({ f1, precision, recall }) =>
   `best fit among what the pocket world is made of. F1 ${value(f1)}: when it fires, ${percent(precision)} of the time this is there (precision); of all places where this is there, it fires at ${percent(recall)} (recall).`;

@@ -1,13 +1,13 @@
 // The list of features at the left: what fires on this text, sorted, searched and filtered in the browser, so that moving through it is instant.
 import { h } from "/lab/assets/dom.js";
-import { FATES, labelTitle, rare, signed, value } from "/lab/assets/inspect_words.js";
+import { FATES, NO_FATE, labelTitle, rare, signed, value } from "/lab/assets/inspect_words.js";
 import { tokenText } from "/lab/assets/token_text.js";
 
 const LISTED = 60; // the lab names no more features of a text
 const DENSITIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const SORTS = { change: "Changed most on this text", strongest: "Strongest on this text", token: "Strongest at the chosen token", label: "By label", number: "By number" };
 
-// on: {choose(feature | null), open(number)}
+// on: {choose(feature), open(number), take()}; take() follows when one was picked rather than walked past
 export function features(on) {
   const search = h("input", { type: "search", placeholder: "Number or label", "aria-label": "Search features by number or label", autocomplete: "off", spellcheck: "false" });
   const sort = h("select", { "aria-label": "Sort features" }, ...Object.entries(SORTS).map(([key, words]) => h("option", { value: key }, words)));
@@ -19,7 +19,7 @@ export function features(on) {
   const list = h("div.features-list", { role: "listbox", "aria-label": "Features", tabindex: -1 });
   const element = h(
     "aside.features",
-    { "aria-label": "Features on this text" },
+    { "aria-label": "Features on this text", tabindex: -1 },
     h("div.features-tools", {}, h("h2", {}, "Features"), search, sort, dense),
     notice,
     tally,
@@ -27,13 +27,13 @@ export function features(on) {
     columns,
     list,
   );
-  let [rows, sae, tokens, token, chosen, lastSort, shown, news] = [[], {}, [], null, null, "change", [], false];
+  let [rows, sae, tokens, token, chosen, lastSort, shown] = [[], {}, [], null, null, "change", []];
 
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown") go(0);
-    else if (event.key === "Enter" && shown.length) on.choose(shown[0].feature);
-    else if (event.key === "Enter" && openable() !== null) on.open(openable());
+    else if (event.key === "Enter" && shown.length) pick(shown[0].feature);
+    else if (event.key === "Enter" && openable() !== null) open(openable());
     else return;
     event.preventDefault();
   });
@@ -41,23 +41,30 @@ export function features(on) {
     lastSort = sort.value === "token" ? lastSort : sort.value;
     draw();
   });
-  dense.addEventListener("change", () => {
-    news = false;
-    draw();
-  });
+  dense.addEventListener("change", draw);
   list.addEventListener("click", (event) => {
     const row = event.target.closest("[data-feature]");
-    if (row) on.choose(Number(row.dataset.feature));
+    if (row) pick(Number(row.dataset.feature));
   });
   list.addEventListener("keydown", (event) => {
     const here = shown.findIndex(({ feature }) => feature === Number(event.target.dataset.feature));
     const moves = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: shown.length - 1, PageDown: here + 8, PageUp: here - 8 };
     if (here < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key in moves) go(moves[event.key]);
-    else if (event.key === "Enter" || event.key === " ") on.choose(shown[here].feature);
+    else if (event.key === "Enter" || event.key === " ") pick(shown[here].feature);
     else return;
     event.preventDefault();
   });
+
+  function pick(feature) {
+    on.choose(feature);
+    on.take();
+  }
+
+  async function open(number) {
+    await on.open(number);
+    on.take();
+  }
 
   function go(index) {
     const row = shown[Math.min(Math.max(0, index), shown.length - 1)];
@@ -111,7 +118,7 @@ export function features(on) {
     const opens = openable();
     list.replaceChildren(
       ...shown.map((row) => rowOf(row, top)),
-      ...(opens === null ? [] : [h("button.lab-button.features-open", { type: "button", onclick: () => on.open(opens) }, `Open feature ${opens}`)]),
+      ...(opens === null ? [] : [h("button.lab-button.features-open", { type: "button", onclick: () => open(opens) }, `Open feature ${opens}`)]),
     );
     const reach = shown.some(({ feature }) => feature === chosen) ? chosen : shown[0]?.feature;
     list.querySelector(`[data-feature="${reach}"]`)?.setAttribute("tabindex", 0);
@@ -122,7 +129,6 @@ export function features(on) {
 
   function showDense() {
     dense.value = "all";
-    news = false;
     draw();
     dense.focus();
   }
@@ -141,13 +147,15 @@ export function features(on) {
     return [opens !== null ? "Not among those listed. It can be opened all the same." : search.value ? "No listed feature matches." : hidden && !where.length ? hiding(hidden) : "All are hidden by the filters above."].flat();
   }
 
-  const hiding = (n) => [`${n} dense ${n === 1 ? "one is" : "ones are"} ${news ? "now " : ""}hidden · `, h("button.features-show", { type: "button", onclick: showDense }, "show")];
+  const hiding = (n) => [`${n} that ${n === 1 ? "fires" : "fire"} on more than ${100 * dense.value} % of tokens ${n === 1 ? "is" : "are"} hidden · `, h("button.features-show", { type: "button", onclick: showDense }, "show")];
 
   // Where one feature has a label, a missing one says something.
   const labelled = () => rows.some(({ label }) => label);
 
   function rowOf(row, top) {
-    const { feature, label, status, density } = row;
+    const { feature, label, density } = row;
+    const known = density !== null && density !== undefined;
+    const status = sae.can_change ? row.status : null; // where nothing can change, “kept” would say nothing
     const here = sort.value === "token" && token !== null;
     const [before, after] = here ? at(row) : [Math.max(0, ...row.before), Math.max(0, ...row.after)];
     const change = here ? after - before : row.change;
@@ -156,8 +164,8 @@ export function features(on) {
       "div.features-row",
       { role: "option", tabindex: -1, "data-feature": feature, "aria-selected": String(feature === chosen), "aria-label": words },
       h("span.features-number.lab-number", {}, `#${feature}`),
-      label ? h("span.features-label", { title: labelTitle(label) }, label.name, h("i.lab-number", {}, `F1 ${value(label.f1)}`)) : h("span.features-label.none", {}, density === null || density === undefined ? "" : labelled() ? h("span", { title: `No known label fits it. It fires on ${rare(density)} of held-out tokens.` }, "no label fits, ", rare(density)) : `fires on ${rare(density)}`),
-      status ? h("span.features-fate", { "data-fate": status, title: FATES[status] }, status) : h("span"),
+      label ? h("span.features-label", { title: labelTitle(label) }, label.name, h("i.lab-number", {}, `F1 ${value(label.f1)}`)) : h("span.features-label.none", { title: known && labelled() ? "No known label fits it." : null }, known ? `fires on ${rare(density)} of tokens` : ""),
+      status ? h("span.features-fate", { "data-fate": status, title: FATES[status] }, status) : known && sae.can_change ? h("span.features-fate.none", { title: NO_FATE }, "–") : h("span"),
       h("span.features-bars", { "aria-hidden": "true", style: `--before: ${before / top}; --after: ${after / top}` }, h("i"), h("i")),
       h("span.features-values.lab-number", {}, value(before, 1), " → ", value(after, 1)),
       sae.can_change ? h("span.features-change.lab-number", { title: here ? "Change at this token" : "How far its activations moved, summed over the text" }, here ? signed(change, 1) : `Δ ${value(change, 1)}`) : null,
@@ -168,7 +176,7 @@ export function features(on) {
     element,
     // comparison as the lab gives it; notes: elements that say what holds for all these features
     show(comparison, notes) {
-      [rows, sae, tokens, token, chosen, news] = [comparison.features, comparison.sae, comparison.tokens, null, null, false];
+      [rows, sae, tokens, token, chosen] = [comparison.features, comparison.sae, comparison.tokens, null, null];
       notice.replaceChildren(...notes);
       dense.replaceChildren(); // another SAE has another default
       offerDensities();
@@ -179,16 +187,14 @@ export function features(on) {
     },
     // The same features, of which more is known now.
     learn(comparison) {
-      const unknown = dense.hidden;
       rows = [...rows.filter(({ opened }) => opened), ...comparison.features];
       offerDensities();
-      news = unknown && !dense.hidden;
       draw();
     },
     // The pass over held-out text, which brings labels and fates: how far it is, null when it is through.
     pass(done, total) {
       if (done === null) return pass.replaceChildren();
-      if (!pass.firstChild) pass.append(h("p.lab-note", {}, "Labels, densities and fates come with a pass over held-out text, once for each SAE."), h("progress", { "aria-label": "Reading held-out text" }));
+      if (!pass.firstChild) pass.append(h("p.lab-note", {}, `Labels${sae.can_change ? ", densities and fates" : " and densities"} come with a pass over held-out text, once for each SAE.`), h("progress", { "aria-label": "Reading held-out text" }));
       if (total) Object.assign(pass.querySelector("progress"), { max: total, value: done });
     },
     choose(feature) {

@@ -10,6 +10,8 @@ export const WORDS = {
   activation: ["activation", "How strongly a feature is present at a token. Zero means not at all."],
   l0: ["L0", "How many features are active at a token, on average. Fewer are easier to read, and tell less."],
   width: ["width", "How many features the dictionary has."],
+  f1: ["F1", "How well a feature's label fits: how often “it fires” and “this is there” go together over the held-out text. 1 is perfect, 0 means never."],
+  fates: ["kept, shifted, lost, new", "What adaptation did to a feature, over the held-out text. Kept: it fires on the same tokens as before. Shifted: it still fires, but differently. Lost: it fired before and hardly does any more. New: it hardly fired before. One that fires too seldom has no such word."],
   density: ["density", "On what share of tokens a feature is active. A feature that is always on tells little."],
   reconstruction: ["reconstruction", "The inner state as the SAE builds it again from its features. What is missing in it is what damages the model."],
   explained: ["variance explained", "How much of the inner state the reconstruction holds. 100 % would be all of it."],

@@ -1,7 +1,7 @@
 // A text in three panes, original + SAE | adapted + SAE | change: tint = a feature's activation (or KL), underline = KL to the original.
 import { h } from "/lab/assets/dom.js";
 import { isAside, opacity, signed, value } from "/lab/assets/inspect_words.js";
-import { breaksAfter, tokenText } from "/lab/assets/token_text.js";
+import { breaksAfter, partWords, tokenText } from "/lab/assets/token_text.js";
 
 const PANES = [
   { key: "before", title: "Original + SAE" },
@@ -61,7 +61,7 @@ function scales({ before, after, own }, counted) {
 
 function pane(key, title, tokens, on) {
   const spans = tokens.map((token, index) =>
-    h("span.heat-token", { role: "option", tabindex: index ? -1 : 0, "data-index": index, "aria-selected": "false", dir: "auto" }, tokenText(token.text).replace(/^ (?=\S)/, "")),
+    h("span.heat-token", { role: "option", tabindex: index ? -1 : 0, "data-index": index, "aria-selected": "false", dir: "auto", title: partWords(token) || null }, tokenText(token.text).replace(/^ (?=\S)/, "")),
   );
   const text = h("div.heat-text", { role: "listbox", "aria-orientation": "horizontal", "aria-label": `${title}: tokens`, dir: "auto" });
   spans.forEach((span, index) => text.append(spaceBefore(tokens[index].text), span, "\n".repeat(breaksAfter(tokens[index].text))));
@@ -146,7 +146,7 @@ function paneNote(key, kind, values, kl, counted) {
 function spoken(token, index, n, { changes, kind, name, at, kl, counts }) {
   const number = changes ? signed : value;
   const tint = kind === "feature" ? `${name} ${number(at)}, ` : "";
-  return `${tokenText(token.text).trim()}, token ${index} of ${n - 1}, ${tint}KL ${number(kl)}${counts ? "" : ", special token, not counted"}`;
+  return `${[tokenText(token.text).trim(), partWords(token)].filter(Boolean).join(", ")}, token ${index} of ${n - 1}, ${tint}KL ${number(kl)}${counts ? "" : ", special token, not counted"}`;
 }
 
 function destination(key, here, spans) {

@@ -5,7 +5,7 @@ import { aboutDamage, damage, worstOf } from "/lab/assets/damage.js";
 import { featureView } from "/lab/assets/feature.js";
 import { features } from "/lab/assets/features.js";
 import { inputs } from "/lab/assets/inspect_inputs.js";
-import { cannotChange, inStream, remarks } from "/lab/assets/inspect_notices.js";
+import { cannotChange, inStream, remarks, unknownText } from "/lab/assets/inspect_notices.js";
 import { placeOf } from "/lab/assets/inspect_words.js";
 import { pinButton } from "/lab/assets/pins.js";
 import { sentencesFor } from "/lab/assets/sentences.js";
@@ -38,17 +38,18 @@ function inspectPage() {
   const summary = h("div.inspect-summary");
   const stream = h("p.lab-note.inspect-stream");
   const told = h("div", { "aria-live": "polite" });
-  const list = features({ choose: chooseFeature, open: openFeature });
+  const list = features({ choose: chooseFeature, open: openFeature, take: backFromList });
   const text = textView({ token: chooseToken, step: (by) => chooseFeature(list.neighbour(by)), clear: () => chooseFeature(null), counted: summarise });
   const details = featureView({ choose: openFeature, read: (words) => look({ text: words, tab: "tokens" }) });
   const steer = steerView({ prompt: firstWords });
   const about = aboutDamage();
   const replay = h("div.inspect-replay");
   const bar = tabs(TABS, chooseTab);
+  const choose = h("button.lab-button.inspect-choose", { type: "button", onclick: toList }); // where the list lies below the panes
   let pin = null;
   let due = { feature: null, token: null }; // asked for, not yet chosen: it keeps its place in the address
   const panel = h("div.inspect-panel", { role: "tabpanel", id: "inspect-panel", "aria-labelledby": bar.idOf(view.tab) });
-  const body = h("div.inspect-body", {}, list.element, h("div.inspect-main", {}, stream, bar.element, told, panel));
+  const body = h("div.inspect-body", {}, list.element, h("div.inspect-main", {}, stream, choose, bar.element, told, panel));
   const results = h("div.inspect-results", {}, skeleton());
   const element = h(
     "div.inspect",
@@ -82,13 +83,13 @@ function inspectPage() {
     form.write(view.text);
     pin = pinButton(run, () => ({ text: comparison.text, feature: view.feature === null ? null : { ...nameOf(comparison.sae), feature: view.feature } }), (words) => told.replaceChildren(words));
     const asked = address.get("sae_id") === null ? null : { release: address.get("release") ?? "", sae_id: address.get("sae_id") };
-    const listing = ask(runAddress(view.run, "/saes")).then(({ saes: offered }) => {
+    const listing = ask(runAddress(view.run, "/saes")).then(({ saes: offered, opening }) => {
       saes = offered;
       form.offerSaes(saes);
-      if (comparison) form.chooseSae(comparison.sae);
+      return opening;
     });
-    await listing.catch((error) => notices.append(problem(error)));
-    await look({ sae: asked, feature: view.feature, token: view.token });
+    const opening = await listing.catch((error) => void notices.append(problem(error)));
+    await look({ sae: asked ?? opening ?? null, feature: view.feature, token: view.token });
   }
 
   // Another run is another address: everything is read from it again; the text comes along.
@@ -130,8 +131,8 @@ function inspectPage() {
     comparison = answer;
     opened = new Map(); // what was opened by number was read on another text
     form.chooseSae(answer.sae);
-    notices.replaceChildren(...remarks(answer));
-    stream.replaceChildren(...inStream(answer, saes));
+    notices.replaceChildren(...unknownText(answer, form.tries()), ...remarks(answer));
+    stream.replaceChildren(...inStream(answer, saes, look));
     list.show(answer, cannotChange(answer, saes, look));
     text.show(answer);
     if (!body.isConnected) results.replaceChildren(summary, body);
@@ -199,6 +200,17 @@ function inspectPage() {
     refresh();
   }
 
+  // On a narrow screen the list lies far below the panes: a button leads there, and what is picked leads back.
+  function toList() {
+    list.element.scrollIntoView();
+    list.element.focus({ preventScroll: true });
+  }
+  function backFromList() {
+    if (!choose.offsetParent || view.feature === null) return;
+    bar.element.scrollIntoView();
+    choose.focus({ preventScroll: true });
+  }
+
   // By number: it may be silent on this text or not among those listed; then it is asked for.
   async function openFeature(feature) {
     if (comparison.features.some((one) => one.feature === feature) || opened.has(feature)) return chooseFeature(feature);
@@ -250,6 +262,7 @@ function inspectPage() {
     else details.stop();
     if (view.tab === "steer") steer.show({ ...what, place: placeOf(comparison.sae) }, view.feature);
     bar.name("feature", view.feature === null ? "Feature" : `Feature ${view.feature}`);
+    choose.textContent = view.feature === null ? "Choose a feature" : "Choose another feature";
   }
 
   let leaveReplay = null;

@@ -24,6 +24,7 @@ export function inputs(on) {
     h("div.inspect-field.inspect-words", {}, h("label.inspect-label", { for: "inspect-text" }, "Text"), text, h("div.inspect-actions", {}, go, ready), said),
   );
 
+  let sentences = [];
   const fit = () => {
     text.style.height = "auto";
     text.style.height = `${Math.min(150, text.scrollHeight + 2)}px`;
@@ -79,18 +80,25 @@ export function inputs(on) {
     chooseSae: picker.choose,
     close: picker.close,
     offerSentences(model) {
-      const choose = (sentence) => {
-        write(sentence.text);
-        look();
-      };
-      ready.replaceChildren(h("span.lab-note", {}, "Try:"), ...sentencesFor(model).map((sentence) => h("button.lab-button.quiet.inspect-sentence", { type: "button", title: sentence.text, onclick: () => choose(sentence) }, sentence.name)));
+      sentences = sentencesFor(model);
+      ready.replaceChildren(h("span.lab-note", {}, "Try:"), ...tries());
     },
+    tries,
     write,
     busy(is) {
       go.textContent = is ? "Looking…" : "Look inside";
       go.setAttribute("aria-disabled", String(is));
     },
   };
+
+  // The ready sentences as buttons.
+  function tries() {
+    const choose = (sentence) => {
+      write(sentence.text);
+      look();
+    };
+    return sentences.map((sentence) => h("button.lab-button.quiet.inspect-sentence", { type: "button", title: sentence.text, onclick: () => choose(sentence) }, sentence.name));
+  }
 
   // What stands there now: as much of the words as the lab takes.
   function write(words) {
@@ -102,8 +110,9 @@ export function inputs(on) {
   }
 }
 
+// The number first: a narrow field cuts the end.
 function titled({ name, title, run_id, headline }) {
   const closed = headline?.gap_closed?.value;
-  const words = [name || title || run_id, name && title && name !== title ? title : null, closed === null || closed === undefined ? null : `gap closed ${show(closed, "fraction")}`];
+  const words = [closed === null || closed === undefined ? null : `${show(closed, "fraction")} closed`, name || title || run_id, name && title && name !== title ? title : null];
   return words.filter(Boolean).join(" · ");
 }

@@ -1,8 +1,10 @@
 // What a reader must know before believing the page: that features cannot change here and where they can, and what the lab remarked.
 import { h } from "/lab/assets/dom.js";
+import { value } from "/lab/assets/inspect_words.js";
 import { same } from "/lab/assets/sae_picker.js";
 
 const OFFERED = 4;
+const FAR = { times: 3, nats: 1 }; // a text this much more surprising than held-out text is not the model's kind
 
 // The adapter lies above this SAE: why nothing moves, and the SAEs of the layers where something does. look({sae})
 export function cannotChange({ sae, above }, saes, look) {
@@ -18,14 +20,29 @@ export function cannotChange({ sae, above }, saes, look) {
   ];
 }
 
-// Which SAE stands in the stream, where CE and KL come from, and which is only read: the two need not be the same.
-export function inStream({ sae }, saes) {
+// Which SAE stands in the stream, where CE and KL come from, and which is only read: the two need not be the same. look({sae})
+export function inStream({ sae }, saes, look) {
   const own = saes.filter(({ spliced }) => spliced);
   const lower = (one) => named(one, saes).replace(/^Layer/, "layer");
   if (!own.length) return ["CE and KL are measured with the run's own SAE in the stream. You look through: ", h("b", {}, sae.sae_id), sae.spliced ? "." : ", which only reads."];
   const words = ["In the stream: ", h("b", {}, own.map(lower).join("; ")), ` (the ${own.length > 1 ? "ones" : "one"} this run was adapted to). `];
-  if (!sae.spliced) return [...words, "You look through: ", h("b", {}, lower(sae)), ", which only reads. CE and KL are about the SAE in the stream."];
+  const back = h("button.inspect-own", { type: "button", title: own[0].sae_id, onclick: () => look({ sae: own[0] }) }, "Look through the run's own SAE");
+  if (!sae.spliced) return [...words, "You look through: ", h("b", {}, lower(sae)), `, which only reads${sae.can_change && own.every(({ can_change }) => !can_change) ? ": its features can change, those of the run's own SAE cannot" : ""}. CE and KL are about the SAE in the stream. `, back];
   return [...words, own.length > 1 ? "You look through: " : "You look through the same one.", ...(own.length > 1 ? [h("b", {}, lower(sae)), "."] : [])];
+}
+
+// Text of another world than the model's: what anything does to it says little. tries: buttons with texts of the model's own world
+export function unknownText({ means, heldout_ce_original: known }, tries) {
+  const cost = means.ce_original;
+  if (cost === null || cost === undefined || cost <= FAR.times * known || cost <= known + FAR.nats) return [];
+  return [
+    h(
+      "div.inspect-notice.inspect-unknown",
+      { role: "note" },
+      h("p", {}, h("b", {}, "The model itself does not know text like this: "), `its surprise is ${value(cost)} per token, ${value(known)} on text it knows. What the SAE and the adapter do here says little. Try one of the samples.`),
+      h("div.inspect-ready", {}, ...tries),
+    ),
+  ];
 }
 
 // The lab's remarks, without the one that cannotChange says at more length.

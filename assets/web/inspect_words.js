@@ -19,6 +19,9 @@ export const FATES = {
   new: "over the held-out text it hardly fired before, fires now",
 };
 
+// Why a feature has no fate, although the pass over held-out text is through.
+export const NO_FATE = "It fires too seldom on held-out text to say what became of it.";
+
 // What the number beside a label is.
 export const labelTitle = ({ name, f1 }) => `Of what the pocket world is made of, “${name}” fits best. F1 ${value(f1)}: how well “it fires” matches “this is there” over the held-out text; 1 is perfect.`;
 

@@ -50,8 +50,8 @@ export function saePicker(on) {
       { role: "option", id: `picker-${shown.indexOf(sae)}`, "aria-selected": String(same(sae, chosen)), onclick: () => take(sae) },
       h("span.picker-size.lab-number", {}, `${sae.d_sae ? count(sae.d_sae) : "?"} features`),
       h("span.lab-number", {}, sae.l0 ? `L0 ${Number(sae.l0.toPrecision(3))}` : ""),
-      sae.spliced ? h("span.lab-chip.picker-mark.spliced", {}, "in the stream") : null,
       h("code.picker-id", {}, sae.sae_id),
+      sae.spliced ? h("span.lab-chip.picker-mark.spliced", {}, "in the stream") : null,
     );
   }
 

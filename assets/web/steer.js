@@ -7,6 +7,7 @@ const LANES = [
   ["original", "Original model"],
   ["adapted", "Adapted model"],
 ];
+const STRONGEST = 2; // in typical maxima
 const KEPT = ["prompt", "strength", "n_tokens", "temperature", "seed", "with_sae"];
 const FIRST = { prompt: "", strength: "0.25", n_tokens: "40", temperature: "0", seed: "0", with_sae: "1" };
 
@@ -15,7 +16,7 @@ export function steerView(on) {
   const address = new URL(location.href).searchParams;
   const asked = (name) => address.get(name) ?? FIRST[name];
   const prompt = h("textarea", { rows: 2, maxlength: 4000, id: "steer-prompt", spellcheck: "false" });
-  const strength = h("input", { type: "range", min: -2, max: 2, step: 0.05, value: asked("strength"), id: "steer-strength", "aria-describedby": "steer-unit" });
+  const strength = h("input", { type: "range", min: -STRONGEST, max: STRONGEST, step: 0.05, value: asked("strength"), id: "steer-strength", "aria-describedby": "steer-unit" });
   const strengthNumber = h("output.lab-number.steer-strength", { for: "steer-strength" });
   const number = (name, label, attributes) => h("input", { type: "number", id: `steer-${name}`, value: asked(name), "aria-label": label, ...attributes });
   const length = number("n_tokens", "Tokens to write", { min: 1, max: 200, step: 1 });
@@ -27,6 +28,7 @@ export function steerView(on) {
   const sentence = h("p.steer-sentence");
   const state = h("span.lab-note", { role: "status" });
   const trouble = h("div");
+  const verdict = h("p.steer-verdict", { role: "status" });
   const lanes = Object.fromEntries(LANES.flatMap(([model, title]) => ["plain", "steered"].map((how) => [`${model}_${how}`, lane(`${title}, ${how}`)])));
   const form = h(
     "form.lab-card.steer-form",
@@ -43,12 +45,13 @@ export function steerView(on) {
     {},
     ...LANES.flatMap(([model, title]) => ["plain", "steered"].map((how) => h("section.steer-lane", { "data-model": model, "data-how": how }, h("h3", {}, title, h("span.lab-note", {}, how)), lanes[`${model}_${how}`].element))),
   );
-  const element = h("div.steer", {}, sentence, form, hint, trouble, grid, about());
+  const element = h("div.steer", {}, sentence, form, hint, trouble, verdict, grid, about());
   let [where, feature, source, typical, written] = [null, null, null, null, Boolean(address.get("prompt"))];
   prompt.value = asked("prompt");
 
   form.addEventListener("input", () => {
     hint.hidden = true; // other settings, other texts
+    verdict.replaceChildren();
     written ||= document.activeElement === prompt;
     say();
     keep();
@@ -88,6 +91,7 @@ export function steerView(on) {
     source = open;
     keep();
     [go.hidden, halt.hidden, state.textContent] = [true, false, "Writing…"];
+    verdict.replaceChildren();
     grid.setAttribute("aria-busy", "true");
     open.addEventListener("start", (event) => {
       typical = JSON.parse(event.data).typical_maximum;
@@ -101,6 +105,7 @@ export function steerView(on) {
     open.addEventListener("done", (event) => {
       for (const [name, { ended }] of Object.entries(JSON.parse(event.data))) if (ended) lanes[name]?.finish();
       end("Done.");
+      verdict.replaceChildren(...judged());
     });
     open.addEventListener("problem", (event) => {
       trouble.replaceChildren(problem(new Error(JSON.parse(event.data).problem)));
@@ -115,6 +120,23 @@ export function steerView(on) {
 
   function compare(model) {
     lanes[`${model}_steered`].emphasise(lanes[`${model}_plain`].words());
+  }
+
+  // What the push did, when all is written; where it did nothing, how to go on.
+  function judged() {
+    for (const [model] of LANES) lanes[`${model}_plain`].emphasise(lanes[`${model}_steered`].words());
+    const still = LANES.filter(([model]) => lanes[`${model}_plain`].words() === lanes[`${model}_steered`].words());
+    if (Number(strength.value) === 0) return [];
+    if (!still.length) return ["The words that differ are marked."];
+    if (still.length < LANES.length) return [`No word of the ${still[0][0]} model's text changed. In the other the words that differ are marked.`];
+    const harder = Math.max(-STRONGEST, Math.min(STRONGEST, 2 * strength.value));
+    if (harder === Number(strength.value)) return ["No word changed, even at the strongest push: this feature does not steer this text."];
+    return ["No word changed: push harder. ", h("button.lab-button.steer-harder", { type: "button", onclick: () => push(harder) }, `Push harder (${signed(harder, 2)} ×)`)];
+  }
+
+  function push(by) {
+    strength.value = by;
+    write();
   }
 
   function end(words) {
@@ -134,6 +156,7 @@ export function steerView(on) {
       if (moved) {
         end("");
         typical = null;
+        verdict.replaceChildren();
         for (const one of Object.values(lanes)) one.clear(null);
       }
       if (!written) prompt.value = on.prompt();
@@ -172,9 +195,9 @@ function lane(name) {
       draw();
     },
     words: () => pieces.join(""),
-    emphasise(plain) {
+    emphasise(other) {
       if (!pieces.length) return;
-      marks = differing(plain, pieces.join(""));
+      marks = differing(other, pieces.join(""));
       draw();
     },
   };
@@ -192,6 +215,6 @@ const about = () =>
       {},
       h("p", {}, "At the SAE's hook point, strength × typical maximum × the feature's decoder direction is added to the stream at every token but the special ones. The typical maximum is the feature's largest activation on the first held-out tokens under the original model. With “SAE in the stream” the SAE's reconstruction stands there in all four lanes, as in training; without it, the stream itself."),
       h("p", {}, "The same seed draws the same random numbers in all lanes, so that at temperature 0 or not a difference between the columns comes from steering alone. One pair of texts is an anecdote: try several seeds."),
-      h("p", {}, "Marked words are those of the steered text that are not, in order, in the plain text beside it (longest common subsequence of words)."),
+      h("p", {}, "Marked words are those of one text that are not, in order, in the text beside it (longest common subsequence of words)."),
     ),
   );

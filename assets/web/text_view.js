@@ -79,7 +79,7 @@ export function textView(on) {
     },
     feature(chosen, pin) {
       feature = chosen;
-      bar.show(chosen, comparison.tokens, pin, comparison.features.some(({ label }) => label));
+      bar.show(chosen, comparison.tokens, pin, { labelled: comparison.features.some(({ label }) => label), changes: comparison.sae.can_change });
       paint();
       showCard();
     },

@@ -18,5 +18,8 @@ export const quoted = (token) => `“${tokenText(token).trim()}”`;
 // Alone: the spaces at its ends are shown, too.
 export const exact = (token) => tokenText(token).replace(/^ +| +$/g, (spaces) => "·".repeat(spaces.length));
 
+// What a token is that holds only a part of a letter; "" for the others.
+export const partWords = ({ part_of }) => (part_of ? `a part of the letter ${tokenText(part_of)}` : "");
+
 // How many line breaks follow a token where it stands in a text.
 export const breaksAfter = (token) => (token.match(/\r\n|\r|\n/g) ?? []).length;

@@ -1,7 +1,7 @@
 // One token, in full: its activations, what the SAE did to the prediction made here, and what each model expects next. It stays in its place.
 import { h } from "/lab/assets/dom.js";
 import { healing, isAside, percent, signed, value } from "/lab/assets/inspect_words.js";
-import { exact, quoted, tokenText } from "/lab/assets/token_text.js";
+import { exact, partWords, quoted, tokenText } from "/lab/assets/token_text.js";
 
 const MODELS = [
   ["original", "Original"],
@@ -34,7 +34,7 @@ export function tokencard(on) {
     const token = tokens[index];
     const follows = tokens[index + 1];
     title.replaceChildren(h("code.tokencard-token", { dir: "auto" }, exact(token.text)));
-    where.textContent = `token ${index} of ${tokens.length - 1}, id ${token.id}${isAside(token) ? ", special: passes by the SAE, not scored" : ""}`;
+    where.textContent = `token ${index} of ${tokens.length - 1}, id ${token.id}${partWords(token) && `, ${partWords(token)}`}${isAside(token) ? ", special: passes by the SAE, not scored" : ""}`;
     body.replaceChildren(
       h("dl.tokencard-facts", {}, ...facts(token, index, feature)),
       h("div.tokencard-next", { role: "group", "aria-label": "Likeliest next tokens" }, ...MODELS.map(([key, words]) => nextTokens(words, key, token.next[key], follows))),

@@ -19,6 +19,7 @@ from lorasae.core.losses import log_probabilities
 from lorasae.core.sae import FrozenSAE
 from lorasae.errors import LabError
 from lorasae.inspection.opened_run import OpenedRun
+from lorasae.inspection.token_text import split_letters
 from lorasae.sources.data import heldout_chunks, micro_batches
 
 COMPARED: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
@@ -44,6 +45,7 @@ class Comparison:
     text: str
     ids: list[int]
     tokens: list[str]
+    parts_of: list[str | None]  # (pos,): the letter that a token is only a part of
     n_left_out: int  # tokens of the text that were too many to be read
     scored: NDArray[np.bool_]  # (pos,): predictions that count by the run's policy
     bypassed: NDArray[np.bool_]  # (pos,): positions that no SAE sees
@@ -94,6 +96,7 @@ def compare(opened: OpenedRun, text: str, observed: dict[HookPoint, FrozenSAE]) 
         text=text,
         ids=ids[0].tolist(),
         tokens=[opened.show(token) for token in ids[0].tolist()],
+        parts_of=split_letters(opened.loaded.tokenizer, ids[0].tolist()),
         n_left_out=encoded.n_left_out,
         scored=opened.special_tokens.scored_positions(ids)[0].cpu().numpy(),
         bypassed=opened.bypassed(ids),
@@ -126,6 +129,11 @@ def notes(opened: OpenedRun, comparison: Comparison, hook_point: HookPoint) -> l
         n_read = len(comparison.tokens) - int(comparison.ids[0] == opened.loaded.tokenizer.bos_token_id)
         told.append(f"Only the first {n_read} of {n_read + comparison.n_left_out} tokens are shown: more are not read at once.")
     return told
+
+
+def heldout_ce(opened: OpenedRun) -> float:
+    """The original model's CE on the run's held-out text, nats/token: what text costs that the model knows."""
+    return float(opened.result["results"]["ce_original"]["value"])
 
 
 # As measured again

@@ -87,6 +87,14 @@ def _top(one: Firings, feature: int, activity: Activity) -> list[int]:
     return [int(token[order[index]]) for index in np.sort(first)[:N_EXAMPLES]]
 
 
+def _passage(opened: OpenedRun, ids: NDArray[np.integer], peak: int) -> str:
+    """The text around the peak up to the next special token on either side: written out, those would be ordinary letters to the model."""
+    breaks = np.flatnonzero(opened.special(torch.tensor(ids)))
+    start = max((index + 1 for index in breaks if index < peak), default=0)
+    stop = min((index for index in breaks if index > peak), default=len(ids))
+    return opened.loaded.tokenizer.decode(ids[start:stop].tolist()).strip("\ufffd").strip()  # the cut may go through a letter
+
+
 def _example(activity: Activity, one: Firings, opened: OpenedRun, feature: int, peak: int) -> dict[str, Any]:
     length = activity.chunks.shape[1]
     sequence, position = divmod(peak, length)
@@ -97,6 +105,7 @@ def _example(activity: Activity, one: Firings, opened: OpenedRun, feature: int, 
     acts[token[inside] - sequence * length - start] = value[inside]
     return {
         "tokens": [opened.show(each) for each in activity.chunks[sequence, start:stop]],
+        "passage": _passage(opened, activity.chunks[sequence, start:stop], position - start),
         "acts": rounded(acts),
         "peak": position - start,
         "where": f"held-out sequence {sequence + 1}, token {position + 1}",

@@ -17,6 +17,7 @@ from lorasae.core.features import adapter_reaches
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.sae import FrozenSAE
 from lorasae.errors import LabError
+from lorasae.inspection.token_text import token_text
 from lorasae.sources.catalog import resolve
 from lorasae.sources.data import Chunks
 from lorasae.sources.loading import check_pair, check_size, load, load_sae
@@ -147,9 +148,9 @@ class OpenedRun:
         return EncodedText(torch.tensor([[*head, *kept]], device=self.loaded.device), len(ids) - len(kept))
 
     def show(self, token: int) -> str:
-        """A token as text."""
+        """A token as text; a piece of a letter as its bytes."""
         if token not in self._shown:
-            self._shown[token] = self.loaded.tokenizer.decode([int(token)])
+            self._shown[token] = token_text(self.loaded.tokenizer, int(token))
         return self._shown[token]
 
     def bypassed(self, ids: Tensor) -> NDArray[np.bool_]:

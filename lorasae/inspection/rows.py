@@ -34,6 +34,7 @@ def token_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "text": text,
+            "part_of": comparison.parts_of[position],
             "id": comparison.ids[position],
             "scored": bool(comparison.scored[position]),
             "bypassed": bool(comparison.bypassed[position]),

@@ -69,6 +69,16 @@ def chosen(opened: OpenedRun, release: str, sae_id: str, *, folders: bool) -> Op
     return opened.sae(ref)
 
 
+def opening(opened: OpenedRun) -> dict[str, str]:
+    """The SAE that the page opens through: the run's own, or, where nothing can change at it, the nearest one where something can."""
+    own = opened.own_saes
+    movable = [each for each in own if each.can_change]
+    if not movable and (higher := above(opened, own[0], 1)):
+        return higher[0]
+    ref = (movable or own)[0].card.ref
+    return {"release": ref.release, "sae_id": ref.sae_id}
+
+
 def above(opened: OpenedRun, observed: OpenedSAE, n: int = 6) -> list[dict[str, str]]:
     """Where features can change, when those of the observed SAE cannot: nearest layer first, then those most like it."""
     if observed.can_change:

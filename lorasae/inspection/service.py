@@ -18,12 +18,12 @@ from typing import Any, TextIO
 
 from lorasae.errors import LabError
 from lorasae.inspection.activity import ActivityCache
-from lorasae.inspection.comparison import notes
+from lorasae.inspection.comparison import heldout_ce, notes
 from lorasae.inspection.desk import Desk, Desks
 from lorasae.inspection.feature_details import decoder_side, text_side
 from lorasae.inspection.opened_run import OpenedSAE
 from lorasae.inspection.rows import change_rows, rounded, sae_row, token_rows
-from lorasae.inspection.run_saes import above, chosen, offered
+from lorasae.inspection.run_saes import above, chosen, offered, opening
 from lorasae.inspection.steered_texts import steered_texts
 from lorasae.inspection.turns import Message, Pieces, Request, Turns
 from lorasae.sources.neuronpedia import feature_links, neuronpedia_id, source_address
@@ -47,8 +47,9 @@ class Service:
         ](**params)
 
     def saes(self, run: str) -> Message:
-        """The SAEs through which the run can be looked at."""
-        return {"saes": offered(self.desks.at(run).opened)}
+        """The SAEs through which the run can be looked at, and the one to begin with."""
+        opened = self.desks.at(run).opened
+        return {"saes": offered(opened), "opening": opening(opened)}
 
     def compare(self, run: str, text: str, release: str, sae_id: str, folders: bool) -> Message:
         """A text under the three conditions, seen through one SAE."""
@@ -69,6 +70,7 @@ class Service:
             "above": above(desk.opened, observed),
             "notes": notes(desk.opened, comparison, observed.hook_point),
             "means": {name: None if value is None else rounded(value) for name, value in comparison.means.items()},
+            "heldout_ce_original": rounded(heldout_ce(desk.opened)),
             "tokens": token_rows(comparison),
             "features": features,
             "activity": desk.progress(observed),

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 SOON = 120_000  # the first question loads torch and the model
 ABOVE = {"release": "pocket-scope", "sae_id": "layer_4/width_2k/average_l0_17"}  # above the adapter's lowest layer: features change
+OWN = {"release": "pocket-scope", "sae_id": "layer_2/width_2k/average_l0_17"}  # the one the example was adapted to, below its adapter
 KITE = "Anna lost her red kite at the harbour.\nThe wind was strong."
 
 
@@ -122,14 +123,72 @@ def test_special_tokens_count_only_when_asked(visit):
 
 
 def test_below_the_adapter_the_page_says_why_nothing_changes_and_leads_above(visit):
-    seen = inspect(visit, text=KITE)
+    seen = inspect(visit, text=KITE, **OWN)
     page = seen.page
-    expect(page.get_by_role("note")).to_contain_text("cannot change")
-    page.get_by_role("note").get_by_role("button").first.click()
+    note = page.get_by_role("note").filter(has_text="These features cannot change")
+    expect(page.locator(".features-row .features-label.none").first).to_have_text(re.compile(r"^fires on .+ % of tokens$"), timeout=SOON)
+    assert page.locator(".features-fate").count() == 0  # nothing could have become of them
+    note.get_by_role("button").first.click()
     page.wait_for_url(re.compile("layer_4"))
-    expect(page.get_by_role("note")).to_have_count(0)
+    expect(note).to_have_count(0)
     expect(page.locator(".picker-now")).to_contain_text("Layer 4")
     seen.clean()
+
+
+def test_without_a_named_sae_the_page_opens_where_features_can_change_and_the_run_s_own_is_one_click_away(visit):
+    page = inspect(visit, text=KITE).page
+    stream = page.locator(".inspect-stream")
+    expect(stream).to_contain_text("In the stream: layer 2")
+    expect(stream).to_contain_text("You look through: layer 4")
+    assert "layer_4" in page.url
+    stream.get_by_role("button", name="Look through the run's own SAE").click()
+    page.wait_for_url(re.compile("layer_2"))
+    expect(stream).to_contain_text("You look through the same one.")
+    page.reload()
+    expect(page.locator(".picker-now")).to_contain_text("Layer 2", timeout=SOON)
+
+
+def test_text_that_the_model_does_not_know_is_told_first_and_the_samples_are_at_hand(visit):
+    page = inspect(visit, text="Müller saw a red kite in Paris.", **ABOVE).page
+    note = page.get_by_role("note").filter(has_text="The model itself does not know text like this")
+    expect(note).to_contain_text(re.compile(r"surprise is \d+\.\d\d per token, 0\.\d\d on text it knows"))
+    note.get_by_role("button", name="A poem").click()
+    expect(note).to_have_count(0)
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_have_value(re.compile("Now Martin is home"))
+
+
+def test_a_letter_split_over_tokens_is_shown_as_bytes_that_name_it(visit):
+    page = inspect(visit, text="Müller", **ABOVE).page
+    expect(page.locator(".heat-pane[data-pane=before] .heat-text")).to_contain_text("M⟨C3⟩⟨BC⟩")
+    expect(tokens(page).nth(2)).to_have_attribute("title", "a part of the letter ü")
+    tokens(page).nth(2).click()
+    expect(card(page)).to_contain_text("a part of the letter ü")
+    assert "\ufffd" not in page.locator(".inspect").inner_text()
+
+
+def test_the_list_says_in_words_what_is_hidden_and_why_a_feature_has_no_fate(visit):
+    page = inspect(visit, text=KITE, **ABOVE).page
+    known(page)
+    expect(page.locator(".features")).to_contain_text(
+        re.compile(r"\d+ listed\. \d+ that fires? on more than \d+ % of tokens (is|are) hidden")
+    )
+    titles = page.locator(".features-fate").evaluate_all("all => all.map(({ title }) => title)")
+    assert len(titles) == page.locator(".features-row").count() and all(titles)
+    page.locator(".features-row", has=page.locator(".features-fate[data-fate]")).first.click()
+    page.locator(".featurebar .lab-term").last.click()
+    expect(page.get_by_role("dialog")).to_contain_text("kept, shifted, lost, new")
+
+
+def test_the_run_s_number_is_the_first_thing_in_its_field(visit):
+    page = inspect(visit, text=KITE, **ABOVE).page
+    assert re.match(r"\d+\.\d % closed · ", page.get_by_label("Run", exact=True).locator("option:checked").inner_text())
+
+
+def test_the_name_of_the_sae_in_the_stream_has_room_beside_its_badge(visit):
+    page = inspect(visit, text=KITE, **ABOVE).page
+    page.get_by_role("button", name=re.compile("SAE to look through")).click()
+    name = page.get_by_role("option", name=re.compile("in the stream")).locator(".picker-id")
+    assert name.bounding_box()["height"] < 30
 
 
 def test_the_sae_is_found_by_layer_and_width_from_the_keyboard(visit):
@@ -188,6 +247,21 @@ def test_steering_writes_four_texts_and_at_strength_zero_changes_nothing(visit, 
     seen.clean()
 
 
+def test_a_push_that_changes_no_word_says_so_and_offers_a_harder_one(visit):
+    page = inspect(visit, text=KITE, tab="steer", feature=1774, prompt="Anna found", strength=0.05, n_tokens=6, **ABOVE).page
+    page.get_by_role("button", name="Write").click()
+    verdict = page.locator(".steer-verdict")
+    expect(verdict).to_contain_text("No word changed: push harder", timeout=SOON)
+    verdict.get_by_role("button", name="Push harder (+0.10 ×)").click()
+    page.wait_for_url(re.compile("strength=0.1"))
+    expect(page.get_by_text("Done.")).to_be_visible(timeout=SOON)
+    page.get_by_label("Strength").press("End")
+    page.get_by_role("button", name="Write").click()
+    expect(verdict).to_contain_text("marked", timeout=SOON)
+    expect(page.locator("[data-how=plain] mark").first).to_be_visible()
+    expect(page.locator("[data-how=steered] mark").first).to_be_visible()
+
+
 HOSTILE = "<img src=x onerror=\"document.title='hit'\"></textarea><script>document.title='hit'</script>{{7*7}} ${7*7}\u202e\n\t end"
 
 
@@ -229,6 +303,17 @@ def test_on_a_phone_panes_stack_and_a_tap_shows_the_token(visit, picture):
     assert box["y"] + box["height"] <= 844  # it stays in the window while the panes scroll
     picture(page, "inspect-phone")
     seen.clean()
+
+
+def test_on_a_phone_a_button_leads_to_the_features_and_a_choice_leads_back(visit):
+    page = inspect(visit, phone=True, text=KITE, **ABOVE).page
+    page.get_by_role("button", name="Choose a feature").tap()
+    expect(page.locator(".features-row").first).to_be_in_viewport()
+    page.locator(".features-row").first.tap()
+    expect(page.locator(".featurebar h2")).to_contain_text("Feature")
+    expect(page.locator(".heat-pane[data-pane=before]")).to_be_in_viewport()
+    expect(page.locator(".features-row").first).not_to_be_in_viewport()
+    expect(page.get_by_role("button", name="Choose another feature")).to_be_visible()
 
 
 @pytest.mark.parametrize("tab", ["tokens", "feature", "steer"])
