@@ -7,7 +7,7 @@ from lorasae.errors import LabError
 from lorasae.planning.estimates import Memory, change_that_fits, duration, memory, placement, step_flops, verdict
 from lorasae.planning.machine import this_machine
 from lorasae.planning.model_sizes import is_here, sizes_of
-from lorasae.planning.probing import Probing, placed_saes, runs_on_gpu
+from lorasae.planning.probing import Measured, Probing, placed_saes, runs_on_gpu
 
 _PARTS = {
     "libraries": "Python and PyTorch",
@@ -19,8 +19,8 @@ _PARTS = {
 }
 
 
-def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
-    """Everything about a run that can be known before it starts, as JSON.
+def forecast(config: RunConfig, probing: Probing, visitor: str = "") -> dict[str, Any]:
+    """Everything about a run that can be known before it starts, as JSON; `visitor` is told the names of his own runs only.
 
     Raises:
         LabError: If the adapter cannot be placed, or an SAE is not known.
@@ -50,6 +50,7 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
     fits = verdict(needed, there_is)
     takes = duration(config, sizes, saes, placed, speed)
     other = None if exact else probing.latest()
+    source = exact or other
     return {
         **steps,
         "unknown": None,
@@ -69,10 +70,19 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
         "time": {**vars(takes), "total_s": takes.total_s},
         "tokens_per_s": speed.step_flops / step_flops(config, sizes, saes, placed),
         "known_from": speed.known_from,
-        "measured": exact.measured if exact else other.measured if other else None,
+        "measured": source.measured if source else None,
+        "measured_in": _run_named(source, visitor),
         "measured_of": other.of if other else None,
         "machine": machine.name,
     }
+
+
+def _run_named(source: Measured | None, visitor: str) -> dict[str, Any] | None:
+    """The finished run that a speed is known from, if it is one: its name, if it is the visitor's."""
+    if source is None or source.run is None:
+        return None
+    own = source.run_owner == visitor
+    return {"own": own, "name": source.run if own else None}
 
 
 def why_not_measured(config: RunConfig, fits: str, training: bool) -> str | None:
