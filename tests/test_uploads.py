@@ -129,7 +129,8 @@ def test_a_text_that_cannot_fill_a_sequence_on_each_side_is_refused_by_its_name(
 
 def test_enough_text_passes_and_a_long_one_is_not_read_to_its_end(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_bytes(b"a cat sat. " * 60 + b"\n\n" + b"a dog ran. " * 60 + b"\n\n\xff")  # the last byte would be refused where it is read
+    enough = b"a cat sat. " * 60 + b"\n\n" + b"a dog ran. " * 60
+    text.write_bytes(enough + b"\n\n" + b"On and on.\n" * 10_000 + b"\xff")  # the last byte would be refused where it is read
     refuse_too_little_text(run_config({"data": {"source": str(text)}}))
     refuse_too_little_text(run_config({"data": {"source": "roneneldan/TinyStories"}}))
     refuse_too_little_text(run_config({}))
