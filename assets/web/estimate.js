@@ -6,6 +6,7 @@ const LONG_S = 86400; // a run of a day or more is warned of
 const IDLE_MS = 3000; // nothing was ever measured here: measure by itself, once the form has come to rest
 const STATES = { fits: "succeeded", tight: "running", "does not fit": "failed" };
 let underway = null; // this page's measurement: {key, done}; a change in the form draws this view anew, the measurement goes on
+let opened = false;
 let tried = false; // by itself a page measures once
 
 export async function mount(element, { problem, forecast, config }) {
@@ -46,9 +47,17 @@ export async function mount(element, { problem, forecast, config }) {
     }
   }
 
+  function measureWhenIdle() {
+    if (!gone && !tried && !forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
+  }
+
   draw();
   if (underway) underway.done.then(again);
-  else if (!tried && !forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
+  else if (opened) measureWhenIdle();
+  else {
+    opened = true; // what came with the page was reckoned when the lab started: runs may have shown more since
+    again().then(measureWhenIdle);
+  }
   return () => {
     gone = true;
     clearTimeout(waiting);
@@ -75,7 +84,7 @@ function content(known, { tokens, measuring, sentence, measure }) {
       ? h("p.lab-problem", {}, "It does not fit, and smaller portions or half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
       : null,
     known.tokens > tokens ? h("p.lab-note", {}, `One step reads ${show(known.tokens_per_step, "tokens")} tokens, so the run trains on these, not on ${show(tokens, "tokens")}.`) : null,
-    time.total_s >= LONG_S ? h("p.adapt-warning", { role: "status" }, `This run takes ${spelled(time.total_s)} on this machine. Fewer training tokens make it shorter: it goes by them.`) : null,
+    time.total_s >= LONG_S ? h("p.adapt-warning", { role: "status" }, `This run takes ${spelled(time.total_s)} on this machine. Fewer training tokens make it shorter.`) : null,
     h("p.lab-note", {}, provenance(known)),
     measuring
       ? h("p.estimate-measuring", { role: "status" }, "Measuring a few steps on this machine: some 20 seconds. You can go on, or start right away.")
@@ -99,7 +108,7 @@ const amount = (n) => (n < 1e7 ? n.toLocaleString("en") : new Intl.NumberFormat(
 
 const number = (value, words) => h("div", {}, h("strong.lab-number", {}, value), h("span.lab-note", {}, words));
 
-const runNamed = ({ measured_in: { name, own } }) => (own ? `your run ${name}` : "a run of this lab");
+const runNamed = ({ measured_in: { name, own } }) => (own ? `your run “${name}”` : "a run of this lab");
 
 function provenance(known) {
   if (known.measured_in && known.known_from === "measured") return `Time and memory as measured in ${runNamed(known)}, with these settings, ${ago(known.measured)}.`;
