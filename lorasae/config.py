@@ -124,14 +124,22 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _steps_divide_into_micro_batches(self) -> "RunConfig":
-        sequences, rest = divmod(self.train.tokens_per_step, self.data.context_length)
+        """A LabError passes through pydantic as it stands: these settings are each in range, and do not fit each other."""
+        context, per_step, at_once = self.data.context_length, self.train.tokens_per_step, self.train.micro_batch_size
+        mended = whole_steps(context, per_step, at_once)
+        sequences, rest = divmod(per_step, context)
         if rest or not sequences:
-            raise ValueError(
-                f"train.tokens_per_step {self.train.tokens_per_step} is not a whole number of sequences of "
-                f"data.context_length {self.data.context_length}"
+            raise LabError(
+                f"The setting train.tokens_per_step = {per_step} was given",
+                f"That is not a whole number of sequences of {context} tokens",
+                f"Set train.tokens_per_step to {mended['train.tokens_per_step']}, or change data.context_length",
             )
-        if sequences % min(self.train.micro_batch_size, sequences):
-            raise ValueError(f"{sequences} sequences per step do not divide into micro-batches of {self.train.micro_batch_size}")
+        if sequences % min(at_once, sequences):
+            raise LabError(
+                f"The setting train.micro_batch_size = {at_once} was given",
+                f"The {sequences} sequences per step do not divide into micro-batches of {at_once}",
+                f"Set train.micro_batch_size to {mended['train.micro_batch_size']}",
+            )
         return self
 
     @property
@@ -148,10 +156,22 @@ class RunConfig(Settings):
         return max(1, self.train.tokens // self.train.tokens_per_step)
 
 
+def whole_steps(context_length: int, tokens_per_step: int, micro_batch_size: int) -> dict[str, int]:
+    """What has to change, by dotted name, for a step to be whole sequences in whole micro-batches: to the nearest numbers, downwards
+    where two are as near. Empty where nothing has to."""
+    sequences = max(1, -(-(2 * tokens_per_step - context_length) // (2 * context_length)))
+    at_once = min(micro_batch_size, sequences)
+    few = sequences <= 1_000_000  # beyond that, looking for divisors would take seconds
+    divisors = [size for size in range(1, min(sequences, 2 * at_once) + 1) if sequences % size == 0] if few else [1]
+    nearest_size = at_once if sequences % at_once == 0 else min(divisors, key=lambda size: abs(size - at_once))
+    whole = {"train.tokens_per_step": sequences * context_length} if sequences * context_length != tokens_per_step else {}
+    return whole if nearest_size == at_once else {**whole, "train.micro_batch_size": nearest_size}
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     # A first look at the pocket model: a third of the default's time for two thirds of the gap it closes.
     "quick": {"data": {"heldout_tokens": 8192}, "train": {"tokens": 40_960}, "watch": {"evaluations": 3}},
-    "default": {},  # sized for the pocket model: a minute on two cores
+    "default": {},  # sized for the pocket model: about two minutes on two cores
     # Our recipe at the paper's size, for models of a billion parameters and more; gentler than the pocket's learning rate.
     "thorough": {
         "adapter": {"rank": 64, "alpha": 64.0},
@@ -183,7 +203,8 @@ def run_config(values: Mapping[str, Any], preset: str = "default") -> RunConfig:
     """The validated config: the preset with `values` (nested, as read from YAML) laid over it.
 
     Raises:
-        LabError: For an unknown preset, an unknown setting or a value out of range; the first problem is told.
+        LabError: For an unknown preset, an unknown setting a value out of range, or values that do not fit each other; the first
+            problem is told.
     """
     if preset not in PRESETS:
         raise LabError(f"The preset {preset!r} was asked for", f"There are: {', '.join(PRESETS)}", "Choose one of them")
@@ -219,7 +240,7 @@ _IN_WORDS = {  # pydantic's kinds of problem, as a person would say them
 
 def _first_problem(error: ValidationError) -> LabError:
     problem = error.errors()[0]
-    setting = ".".join(str(part) for part in problem["loc"]) or "the settings together"
+    setting = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return LabError(
             f"The setting {setting} was given", "There is no such setting", f"Known there: {', '.join(_siblings(problem['loc']))}"

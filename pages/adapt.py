@@ -17,15 +17,17 @@ from lorasae.lab import Lab
 from lorasae.planning.config_text import config_of_yaml, flat, nested, preset_settings
 from lorasae.planning.errand import Errands
 from lorasae.planning.probing import Probing
-from lorasae.planning.uploads import keep
+from lorasae.planning.uploads import keep, refuse_too_little_text
 from lorasae.store.run_records import FeatureRef, Pins
 from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views
-from pages.adapt_fields import FIELDS, shown
+from pages.adapt_fields import FIELDS, hint, shown
 from pages.adapt_form import Form, Reading, first_form, form_of, read, text_boxes_used
 from pages.adapt_layout import HIDDEN, Layout, lay_out
+from pages.adapt_mending import by_label, fit_to_model
 from pages.adapt_paste import sae_of, with_pin
+from pages.adapt_presets import alert, preset_differences, problem_note
 from pages.parts import owner
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -57,8 +59,9 @@ def build(lab: Lab) -> None:
         if reading.config and not reading.problem:
             try:
                 check_admissible(reading.config, visitor, lab.settings.home)
+                refuse_too_little_text(reading.config)  # only now: a visitor learns nothing of a file that is not the visitor's
             except LabError as problem:
-                reading.problem = str(problem)
+                reading.problem = by_label(problem)
         return reading
 
     def answered(before: Form, reading: Reading, changed: str, visitor: str) -> dict[Any, Any]:
@@ -99,7 +102,7 @@ def build(lab: Lab) -> None:
         try:
             kept = keep(lab.settings.home, visitor, Path(path).name, Path(path).read_bytes())
         except LabError as problem:
-            return {layout.views["uploaded"]: views.alert(str(problem)), layout.upload: None}
+            return {layout.views["uploaded"]: alert(str(problem)), layout.upload: None}
         finally:
             Path(path).unlink(missing_ok=True)
         after = form | {"data.source": str(kept.path)}
@@ -107,15 +110,15 @@ def build(lab: Lab) -> None:
             after["data.column"] = kept.columns[0]
         told = answered(form, read(after), "", visitor)
         rows = f" The text is read from the field {after['data.column']!r}." if kept.columns else ""
-        sentence = f"{kept.name} is kept: {kept.n_bytes:,} bytes, {kept.n_documents:,} documents.{rows}"
-        return told | {layout.views["uploaded"]: views.kept_note(sentence, kept, form["data.context_length"]), layout.upload: None}
+        sentence = f"{kept.name} is kept: {views.count(kept.n_bytes, 'byte')}, {views.count(kept.n_documents, 'document')}.{rows}"
+        return told | {layout.views["uploaded"]: views.note(sentence), layout.upload: None}
 
     def yaml_read(request: gr.Request, text: str, *values: Any) -> dict[Any, Any]:
         form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
         try:
             after = form_of(config_of_yaml(text)) | {"watch": form["watch"], "pinned": form["pinned"]}
         except LabError as problem:
-            return {layout.views["problem"]: views.alert(str(problem))}
+            return {layout.views["problem"]: alert(str(problem))}
         return answered(form, read(after), "", visitor)
 
     def yaml_opened(path: str | None) -> Any:
@@ -131,7 +134,7 @@ def build(lab: Lab) -> None:
         try:
             run = lab.jobs.submit(visitor, reading.config, submission, reading.config.name, _pins(form))
         except LabError as problem:
-            return {layout.views["problem"]: views.alert(str(problem))}
+            return {layout.views["problem"]: alert(str(problem))}
         return {layout.gone: f"/run?run={run.run_id}"}
 
     for name, box in layout.boxes.items():
@@ -154,8 +157,8 @@ def _first_views(reading: Reading, probing: Probing) -> dict[str, str]:
     return {
         "map": views.sae_map(reading),
         "picture": views.picture(reading),
-        "estimate": views.estimate(reading, probing, False),
-        "differences": views.preset_differences(reading),
+        "estimate": views.estimate(reading, probing, False, ""),
+        "differences": preset_differences(reading),
         "preview": views.text_preview(reading),
     }
 
@@ -166,6 +169,8 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
     told: dict[Any, Any] = {
         layout.boxes[name]: gr.update(value=value) for name, value in form.items() if name in layout.boxes and value != before.get(name)
     }
+    alpha = layout.boxes["adapter.alpha"]
+    told[alpha] = {**told.get(alpha, gr.update()), "info": hint("adapter.alpha", form)}
     for name, used in text_boxes_used(form, local).items():
         told[layout.boxes[name]] = {**told.get(layout.boxes[name], gr.update()), "visible": used or "hidden"}
     if changed in _LAYERS_FROM:
@@ -185,10 +190,10 @@ def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor
     return {
         layout.views["map"]: views.sae_map(reading),
         layout.views["picture"]: views.picture(reading),
-        layout.views["estimate"]: views.estimate(reading, probing, is_training(lab)),
-        layout.views["differences"]: views.preset_differences(reading),
+        layout.views["estimate"]: views.estimate(reading, probing, is_training(lab), visitor),
+        layout.views["differences"]: preset_differences(reading),
         layout.views["preview"]: views.text_preview(reading),
-        layout.views["problem"]: views.problem_note(reading),
+        layout.views["problem"]: problem_note(reading),
         layout.views["address"]: views.address(reading),
         layout.views["pinned"]: views.pinned_note(reading.form["pinned"]),
         layout.views["limits"]: views.limits_note(lab, visitor),
@@ -221,6 +226,8 @@ def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[For
         return first_form(preset), "The link to this page holds settings that are not understood; the preset's stand here instead."
     if asked.get("model"):
         form = read(form | {"model": asked["model"][:200]}, "model").form
+    elif "data.context_length" not in settings:
+        fit_to_model(form)
     named = [sae_of(text[:300]) for text in asked.get("saes", "").split("|") if text.strip()][:16]
     if asked.get("release"):
         named = [sae_of(f"{asked['release'][:200]} / {asked.get('sae_id', '')[:200]}")]

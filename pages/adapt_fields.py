@@ -4,6 +4,7 @@ Order and grouping are the form's. Every setting of a preset stands here once (t
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             "Rank",
             "Size of the LoRA adapter: 16 for the pocket model, 64 in the paper. Double it, double the trained numbers.",
         ),
-        Field("adapter.alpha", "number", "Alpha", "The adapter's output is scaled by alpha / rank: 32 / 16 = 2 here, 0.5 in the paper."),
+        Field("adapter.alpha", "number", "Alpha", "The adapter's output is scaled by alpha / rank: 2 in our default, 0.5 in the paper."),
         Field(
             "adapter.dropout", "number", "Dropout", "Share of the adapter's inputs left out in training: 0 is fastest; the paper uses 0.1."
         ),
@@ -145,7 +146,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
     ),
 }
 TOKENS = Field(
-    "train.tokens", "count", "Training tokens", "147,456 closes about half of the pocket model's gap in about a minute on two cores."
+    "train.tokens", "count", "Training tokens", "147,456 closes about half of the pocket model's gap in about two minutes on two cores."
 )
 MODEL_DETAILS = (
     Field("model.revision", "text", "Revision on the Hub", "A branch, tag or commit. Empty: the newest; the commit used is recorded."),
@@ -170,6 +171,15 @@ def shown(setting: str, value: Any) -> Any:
     return (value or "") if kind == "text" else list(value) if kind == "choices" else value
 
 
+def hint(setting: str, form: Mapping[str, Any]) -> str:
+    """What stands under a box; under Alpha with the scale that the form's own numbers make."""
+    info = FIELDS[setting].info
+    alpha, rank = form["adapter.alpha"], form["adapter.rank"]
+    if setting != "adapter.alpha" or not alpha or not rank:
+        return info
+    return f"{info} Here it is {alpha:g} / {rank:g} = {alpha / rank:.3g}."
+
+
 def meant(setting: str, value: Any) -> Any:
     """What a box's value means as a setting.
 
@@ -183,11 +193,10 @@ def meant(setting: str, value: Any) -> Any:
         text = str(value or "").strip()
         return text or (None if setting in _MAY_BE_EMPTY else text)
     if value is None and setting not in _MAY_BE_EMPTY:
-        label = FIELDS[setting].label
-        raise LabError(f"{label} ({setting}) is empty", "The run needs a number there", "Fill it in, or take the preset's")
+        raise LabError(f"{FIELDS[setting].label} is empty", "The run needs a number there", "Fill it in, or take the preset's")
     if kind == "count" and value is not None:
-        if float(value) != int(value):
-            raise LabError(f"{FIELDS[setting].label} = {value} was given", f"{setting} is a whole number", "Give one without a fraction")
+        if not float(value).is_integer():
+            raise LabError(f"{FIELDS[setting].label} = {value} was given", "It must be a whole number", "Give one without a fraction")
         return int(value)
     return value
 

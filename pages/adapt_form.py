@@ -4,18 +4,18 @@ A form is a plain dict: `model`, `layer`, `sae`, `several`, `saes`, `preset`, `s
 setting of pages/adapt_fields.py under its own name.
 """
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorasae.config import PRESETS, RunConfig, run_config
+from lorasae.config import PRESETS, ModelConfig, RunConfig, run_config
 from lorasae.errors import LabError
 from lorasae.planning.config_text import flat, nested, preset_settings
-from lorasae.planning.fitting import refuse_misfits, refuse_unknown_model
+from lorasae.planning.fitting import refuse_misfits, refuse_too_long, refuse_unknown_model
 from lorasae.sources.catalog import POCKET_MODEL, POCKET_RELEASE, alike, default_pocket_sae, hub_id, resolve, saes_of, site_of
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.text_files import SUFFIXES
-from pages.adapt_fields import DATASET, FIELDS, LABELS, meant, shown
+from pages.adapt_fields import DATASET, FIELDS, meant, shown
+from pages.adapt_mending import by_label, fit_to_model, mending
 from pages.adapt_paste import sae_of, whole, with_named_sae
 
 Form = dict[str, Any]
@@ -35,7 +35,7 @@ class Reading:
     form: Form
     config: RunConfig | None = None
     problem: str | None = None  # a sentence; the config may be there all the same
-    fix: dict[str, Any] = field(default_factory=dict)  # a setting that would mend the problem
+    fix: dict[str, Any] = field(default_factory=dict)  # settings that together would mend the problem
     offered: tuple[SAECard, ...] = ()  # SAEs of the model
 
 
@@ -104,22 +104,16 @@ def read(form: Form, changed: str = "", wish: dict[str, Any] | None = None) -> R
         form |= {
             setting: shown(setting, value) for setting, value in preset_settings(form["preset"]).items() if setting in _CHOSEN_BY_PRESET
         }
+    if changed in ("preset", "model"):
+        fit_to_model(form)
     _choose_sae(form, changed, offered)
     reading = Reading(form, offered=offered)
     try:
         reading.config = config_of(form)
         refuse_misfits(reading.config)
     except LabError as problem:
-        reading.problem, reading.fix = _by_label(problem), _mending(reading.config, problem)
+        reading.problem, reading.fix = by_label(problem), mending(form, problem)
     return reading
-
-
-def _by_label(problem: LabError) -> str:
-    """The problem, with a setting called as its box is."""
-    named = re.match(r"The setting (\S+)(?= )", problem.asked)
-    if named is None or named[1] not in LABELS:
-        return str(problem)
-    return str(LabError(LABELS[named[1]] + problem.asked[named.end() :], problem.found, problem.remedy))
 
 
 def config_of(form: Form) -> RunConfig:
@@ -144,7 +138,11 @@ def config_of(form: Form) -> RunConfig:
         raise LabError("No SAE was chosen", "A run adapts the model to at least one", "Choose a layer and an SAE")
     saes = [sae_of(text).model_dump() for text in form["saes"]]
     chosen = {"name": str(form["name"] or "").strip()[:120], "model.model": form["model"], "data.source": source}
-    return run_config({**nested(settings | chosen), "saes": saes})
+    try:
+        return run_config({**nested(settings | chosen), "saes": saes})
+    except LabError:  # sequences that the model cannot have come before the steps that are made of them
+        refuse_too_long(settings["data.context_length"], ModelConfig(model=form["model"]))
+        raise
 
 
 def text_boxes_used(form: Form, local: bool) -> dict[str, bool]:
@@ -231,13 +229,3 @@ def _first_offer(model: str, offered: tuple[SAECard, ...]) -> SAECard | None:
     layers = sorted({card.layer for card in offered})
     middle = layers[(len(layers) - 1) // 2]
     return next(card for card in offered if card.layer == middle)
-
-
-def _mending(config: RunConfig | None, problem: LabError) -> dict[str, Any]:
-    """The one setting that would mend a misfit, where its sentence names a number."""
-    known = problem.found.rpartition(" ")[2]
-    if config is None or not known.isdigit():
-        return {}
-    if problem.found.startswith("The model knows positions"):
-        return {"data.context_length": int(known)}
-    return {"adapter.rank": int(known)} if problem.found.startswith("The smallest side") else {}

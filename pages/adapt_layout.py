@@ -5,9 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from pages.adapt_fields import DATASET, GROUPS, MODEL_DETAILS, TOKENS, Field
+from pages.adapt_fields import DATASET, GROUPS, MODEL_DETAILS, TOKENS, Field, hint
 from pages.adapt_form import SOURCES, Form, Reading, text_boxes_used
-from pages.adapt_views import chosen_label, layer_choices, preset_choices, sae_choices, texts
+from pages.adapt_presets import preset_choices
+from pages.adapt_views import chosen_label, layer_choices, sae_choices, texts
 from pages.parts import island
 
 HIDDEN = "adapt-hidden"  # a column's own visible="hidden" is not heeded by Gradio while the page opens
@@ -199,7 +200,7 @@ def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: b
 
 
 def _box(field: Field, form: Form, *, visible: bool = True) -> Any:
-    value, label, info, elem_id = form[field.setting], field.label, field.info, f"adapt-{field.setting.replace('.', '-')}"
+    value, label, info, elem_id = form[field.setting], field.label, hint(field.setting, form), f"adapt-{field.setting.replace('.', '-')}"
     common: dict[str, Any] = {
         "value": value,
         "label": label,
@@ -209,7 +210,7 @@ def _box(field: Field, form: Form, *, visible: bool = True) -> Any:
         "visible": visible or "hidden",
     }  # what is not rendered would not take its value
     if field.kind == "count":
-        return gr.Number(**common, precision=0)
+        return gr.Number(**common, step=1)  # not rounded: what was typed is what is judged
     if field.kind == "number":
         return gr.Number(**common, step=0.0001)
     if field.kind == "choice":

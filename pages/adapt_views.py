@@ -4,7 +4,7 @@ import html
 import json
 from typing import Any
 
-from lorasae.config import PRESETS, RunConfig
+from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
 from lorasae.jobs.admission import VISITORS_BOUNDS
@@ -14,21 +14,12 @@ from lorasae.planning.estimates import Placement, placement
 from lorasae.planning.forecast import forecast, why_not_measured
 from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
-from lorasae.planning.uploads import Upload
 from lorasae.sources.catalog import POCKET_MODEL, ModelOffer, models, site_of
 from lorasae.sources.published_models import SMALL_AND_OPEN, is_gated
 from lorasae.sources.sae_card import SAECard
-from pages.adapt_fields import LABELS
 from pages.adapt_form import Reading, card_of
 from pages.parts import island
 
-PRESET_NAMES = {"quick": "Quick look", "default": "Default", "thorough": "Thorough", "paper": "As in the paper"}
-PRESET_SENTENCES = {
-    "quick": "Enough to see the gap begin to close: 40 steps of the pocket model, half a minute on two cores.",
-    "default": "Sized for the pocket model: 144 steps, a minute and a half on two cores, about half of the gap closed.",
-    "thorough": "Our recipe for models of a billion parameters and more: 15 million tokens, a gentler learning rate, hours on a GPU.",
-    "paper": "What the authors ran, to compare with their tables: rank 64, one sequence of 1024 tokens per step, KL summed.",
-}
 _SHOWN_IN_MAP = 160  # SAEs of one layer
 
 
@@ -36,7 +27,7 @@ def model_choices() -> list[tuple[str, str]]:
     """Labels and values of the model box: built in, then small and open to everybody, then the others by name."""
 
     def label(offer: ModelOffer) -> str:
-        n_saes = _count(offer.n_saes, "SAE")
+        n_saes = count(offer.n_saes, "SAE")
         if offer.model == POCKET_MODEL:
             return f"Pocket model (built in) · {n_saes}"
         kind = "real, small" if offer.model in SMALL_AND_OPEN else "gated" if is_gated(offer.model) else "open"
@@ -51,7 +42,7 @@ def layer_choices(offered: tuple[SAECard, ...]) -> list[tuple[str, int]]:
     counts: dict[int, int] = {}
     for card in offered:
         counts[card.layer] = counts.get(card.layer, 0) + 1
-    return [(f"Layer {layer} · {_count(n, 'SAE')}", layer) for layer, n in sorted(counts.items())]
+    return [(f"Layer {layer} · {count(n, 'SAE')}", layer) for layer, n in sorted(counts.items())]
 
 
 def sae_choices(offered: tuple[SAECard, ...], layer: int | None) -> list[tuple[str, str]]:
@@ -60,10 +51,11 @@ def sae_choices(offered: tuple[SAECard, ...], layer: int | None) -> list[tuple[s
 
 
 def sae_label(card: SAECard) -> str:
-    """An SAE in a line: width, L0, place, name."""
+    """An SAE in a line, what tells it from its neighbours first: width, L0, name, place, release."""
     width = f"{card.d_sae:,} features" if card.d_sae else "width not stated"
     l0 = f"L0 {card.l0:.3g}" if card.l0 else "L0 not stated"
-    return f"{width} · {l0} · {site_of(card)} · {card.ref}"
+    names = filter(None, (card.ref.sae_id, site_of(card), card.ref.release))
+    return " · ".join((width, l0, *names))
 
 
 def chosen_label(text: str) -> str:
@@ -138,30 +130,14 @@ def layers_in_words(layers: tuple[int, ...] | list[int]) -> str:
     return f"layers {', '.join(map(str, layers))}"
 
 
-def estimate(reading: Reading, probing: Probing, training: bool) -> str:
+def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -> str:
     """Steps, memory and time."""
     if reading.config is None or reading.problem:
         return island("estimate", problem="An estimate appears as soon as the settings fit together.")
-    found = forecast(reading.config, probing)
+    found = forecast(reading.config, probing, visitor)
     fits = found["memory"]["verdict"] if found.get("memory") else ""
     why_not = found["unknown"] or why_not_measured(reading.config, fits, training)
     return island("estimate", forecast={**found, "cannot_measure": why_not}, config=reading.config.model_dump(mode="json"))
-
-
-def preset_differences(reading: Reading) -> str:
-    """What is not as the preset has it, each resettable."""
-    preset = reading.form["preset"]
-    rows = differences(reading.config, preset) if reading.config else []
-    return island(
-        "presetdiff",
-        preset=PRESET_NAMES.get(preset, preset),
-        sentence=PRESET_SENTENCES.get(preset, ""),
-        readable=reading.config is not None,
-        rows=[
-            {"setting": row.setting, "label": LABELS.get(row.setting, row.setting), "preset": row.preset, "value": row.value}
-            for row in rows
-        ],
-    )
 
 
 def text_preview(reading: Reading) -> str:
@@ -194,11 +170,6 @@ def address(reading: Reading) -> str:
     return island("formaddress", parameters=parameters)
 
 
-def problem_note(reading: Reading) -> str:
-    """The one sentence that keeps the run from starting, and a button that mends it where one setting would."""
-    return island("formproblem", problem=reading.problem, fix=reading.fix, labels={name: LABELS[name] for name in reading.fix})
-
-
 def texts(reading: Reading) -> tuple[str, str]:
     """YAML and command line of the form; empty while it means nothing."""
     config = reading.config
@@ -210,29 +181,9 @@ def note(sentence: str) -> str:
     return f'<p class="lab-note">{html.escape(sentence)}</p>' if sentence else ""
 
 
-def kept_note(sentence: str, kept: Upload, context_length: Any) -> str:
-    """What was kept, and a warning where it cannot fill a sequence on the training and one on the held-out side."""
-    if kept.n_documents > 1 and kept.n_tokens >= 2 * float(context_length or 0):
-        return note(sentence)
-    few = (
-        f"That is about {kept.n_tokens:,} tokens. A run needs documents to train on and others to measure on, {context_length} tokens each"
-    )
-    return alert(f"{sentence} {few}: give more text, or fewer tokens per sequence.")
-
-
-def preset_choices() -> list[tuple[str, str]]:
-    """Labels and values of the presets, the shortest first."""
-    known = [name for name in PRESET_NAMES if name in PRESETS]
-    return [(PRESET_NAMES[name], name) for name in known] + [(name, name) for name in PRESETS if name not in known]
-
-
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """`1 SAE`, `2,048 SAEs`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def alert(sentence: str) -> str:
-    """A problem that a handler met."""
-    return island("formproblem", problem=sentence, fix={}, labels={})
 
 
 def pinned_note(pinned: list[dict[str, Any]] | None) -> str:
@@ -249,7 +200,7 @@ def limits_note(lab: Lab, visitor: str) -> str:
     running = len(lab.index.with_job("running"))
     waiting = len(lab.index.with_job("queued"))
     busy = (
-        f"{_count(running + waiting, 'run')} of this lab {'is' if running + waiting == 1 else 'are'} before yours: it waits in the queue."
+        f"{count(running + waiting, 'run')} of this lab {'is' if running + waiting == 1 else 'are'} before yours: it waits in the queue."
         if running
         else ""
     )

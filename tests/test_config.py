@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
+from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config, whole_steps
 from lorasae.errors import LabError
 
 EXAMPLE = {
@@ -140,9 +140,10 @@ def test_a_value_out_of_range_is_told_with_its_setting_and_what_is_allowed(value
 
 def test_a_step_that_is_no_whole_number_of_sequences_is_told_in_both_numbers() -> None:
     told = problem({"train": {"tokens_per_step": 1000}, "data": {"context_length": 128}})
-    assert "1000" in told
-    assert "128" in told
-    assert "whole number of sequences" in told
+    assert told == (
+        "The setting train.tokens_per_step = 1000 was given. That is not a whole number of sequences of 128 tokens. "
+        "Set train.tokens_per_step to 1024, or change data.context_length."
+    )
 
 
 def test_a_step_shorter_than_one_sequence_is_told() -> None:
@@ -153,6 +154,27 @@ def test_micro_batches_that_do_not_divide_the_step_are_told() -> None:
     """They would weigh the last tokens differently, or drop them."""
     told = problem({"train": {"tokens_per_step": 1024, "micro_batch_size": 3}, "data": {"context_length": 128}})
     assert "8 sequences per step do not divide into micro-batches of 3" in told
+    assert "Set train.micro_batch_size to 2." in told
+
+
+@pytest.mark.parametrize(
+    ("context_length", "tokens_per_step", "micro_batch_size", "changes"),
+    [
+        (128, 1024, 8, {}),
+        (256, 1024, 8, {}),
+        (128, 1000, 8, {"train.tokens_per_step": 1024}),
+        (128, 1, 8, {"train.tokens_per_step": 128}),
+        (4096, 1024, 8, {"train.tokens_per_step": 4096}),
+        (128, 1024, 3, {"train.micro_batch_size": 2}),
+        (128, 1500, 8, {"train.tokens_per_step": 1536, "train.micro_batch_size": 6}),
+        (8, 8 * (10**12 + 1), 10**11, {"train.micro_batch_size": 1}),
+    ],
+)
+def test_the_nearest_whole_step_is_known(context_length: int, tokens_per_step: int, micro_batch_size: int, changes: dict) -> None:
+    assert whole_steps(context_length, tokens_per_step, micro_batch_size) == changes
+    mended = {"train.tokens_per_step": tokens_per_step, "train.micro_batch_size": micro_batch_size, **changes}
+    train = {name.removeprefix("train."): value for name, value in mended.items()}
+    run_config({"train": train, "data": {"context_length": context_length}})
 
 
 def test_an_unknown_preset_is_told_with_the_known_ones() -> None:

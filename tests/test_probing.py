@@ -13,6 +13,8 @@ from lorasae.planning.errand import Errands
 from lorasae.planning.forecast import forecast, why_not_measured
 from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
+from lorasae.store.run_records import Status
+from lorasae.store.runs import RunStore
 from tests.tiny_world import tiny_run
 
 FOUND = {"start_s": 8.0, "step_s_per_token": 1e-4, "evaluation_s_per_token": 4e-5, "peak_bytes": 6e8}
@@ -62,6 +64,64 @@ def test_other_settings_are_reckoned_at_the_speed_last_measured(probing):
     told = forecast(run_config({"adapter": {"placement": "all"}}), probing)
     assert told["known_from"] == "measured elsewhere" and told["measured_of"] == "pocket"
     assert told["tokens_per_s"] < 1e4
+
+
+def finished(home, values=None, *, owner="local", name="mine", tokens_per_s=2000.0, log=None, state="succeeded"):
+    """A run folder as a run leaves it."""
+    config = run_config(values or {})
+    run = RunStore(home).create(config, owner, name)
+    rows = [{"step": 143, "tokens_per_s": 1.0}, {"step": 144, "tokens_per_s": tokens_per_s, "peak_memory_bytes": 7e8}]
+    run.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run.log.write_text(
+        log or "23:59:30 loading: x\n23:59:50 measuring: x\n23:59:55 training: x\n23:59:58 evaluating: x\n00:00:28 saving: x\n"
+    )
+    run.write_status(Status(state=state, step=144, n_steps=144))
+    return run
+
+
+def test_a_finished_run_tells_the_speed_of_its_settings_better_than_a_measurement(probing, tmp_path):
+    probing.measure(run_config({}))
+    finished(tmp_path)
+    told = forecast(run_config({"seed": 5}), probing, "local")
+    assert told["known_from"] == "measured" and told["measured_in"] == {"own": True, "name": "mine"}
+    assert told["tokens_per_s"] == pytest.approx(2000) and told["memory"]["measured_bytes"] == 7e8
+    assert told["time"]["start_s"] == 20 and told["time"]["training_s"] == pytest.approx(147_456 / 2000)
+    final_s = 30  # over midnight, for 5 conditions; before training 3 more, and 4 times 3 on an eighth
+    assert told["time"]["evaluating_s"] == pytest.approx(final_s * (1 + 3 / 5 + 4 * 3 / 8 / 5))
+
+
+def test_the_name_of_a_run_is_told_to_its_owner_alone(probing, tmp_path):
+    finished(tmp_path, owner="v1", name="secret plan")
+    assert forecast(run_config({}), probing, "v1")["measured_in"]["name"] == "secret plan"
+    for other in ("local", "v2", ""):
+        assert "secret" not in json.dumps(forecast(run_config({}), probing, other))
+
+
+def test_a_finished_run_with_other_settings_gives_its_speed_to_reckon_with(probing, tmp_path):
+    finished(tmp_path)
+    told = forecast(run_config({"adapter": {"placement": "all"}}), probing, "local")
+    assert told["known_from"] == "measured elsewhere" and told["measured_in"]["name"] == "mine" and told["tokens_per_s"] < 2000
+
+
+def test_the_newest_run_counts_and_one_that_did_not_finish_or_is_damaged_does_not(probing, tmp_path):
+    finished(tmp_path, state="failed")
+    running = finished(tmp_path, state="running")
+    finished(tmp_path).metrics_file.write_text("")
+    assert forecast(run_config({}), probing)["known_from"] == "assumed"
+    running.write_status(Status(state="succeeded", step=144, n_steps=144))
+    assert forecast(run_config({}), probing)["known_from"] == "measured"
+
+
+def test_a_run_of_another_machine_says_nothing_about_this_one(probing, tmp_path):
+    described = (run := finished(tmp_path)).described
+    (run.folder / "config.json").write_text(json.dumps({**described, "versions": {"platform": "elsewhere"}}))
+    assert forecast(run_config({}), probing)["known_from"] == "assumed"
+
+
+def test_a_log_that_tells_no_times_leaves_the_training_speed(probing, tmp_path):
+    finished(tmp_path, log="nothing\n")
+    told = forecast(run_config({}), probing)
+    assert told["tokens_per_s"] == pytest.approx(2000) and 0 < told["time"]["evaluating_s"] < told["time"]["training_s"]
 
 
 def test_a_damaged_memory_is_passed_over(probing, tmp_path):

@@ -1,8 +1,7 @@
-"""One line of text finds the SAEs it means: words, pasted names, addresses; in time."""
-
+"""One line of text finds the SAEs it means: words, pasted names, addresses."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorasae.config import SAERef

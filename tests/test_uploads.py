@@ -5,7 +5,7 @@ import pytest
 from lorasae.config import run_config
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY
-from lorasae.planning.uploads import MAX_BYTES, MAX_FILES, keep, refuse_foreign_files
+from lorasae.planning.uploads import MAX_BYTES, MAX_FILES, keep, refuse_foreign_files, refuse_too_little_text
 from lorasae.sources.data import documents
 
 
@@ -106,5 +106,39 @@ def test_the_upload_of_another_visitor_is_out_of_reach(tmp_path):
         refuse_foreign_files(run_config({"data": {"source": str(other.path)}}), "visitor-1", tmp_path)
 
 
-def test_an_upload_says_about_how_many_tokens_it_holds(tmp_path):
-    assert keep(tmp_path, "local", "a.txt", b"x" * 4096).n_tokens == 1024
+# Whether a text is enough
+
+
+def too_little(path, **data) -> str:
+    with pytest.raises(LabError) as caught:
+        refuse_too_little_text(run_config({"data": {"source": str(path), **data}}))
+    return str(caught.value)
+
+
+def test_a_text_that_cannot_fill_a_sequence_on_each_side_is_refused_by_its_name(tmp_path):
+    kept = keep(tmp_path, "visitor-1", "small.txt", b"Hello there.")
+    told = too_little(kept.path)
+    assert told.startswith("The text small.txt was given. It has 12 bytes of text in 1 document: about 3 tokens. ")
+    assert "128 tokens each at least. Give more documents" in told
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"body": "One day a cat sat."}\n' * 3)
+    assert "54 bytes of text in 3 documents: about 13 tokens" in too_little(few, column="body")
+    assert "no text under 'text'" in too_little(few)
+    assert "There is no such file" in too_little(tmp_path / "gone.txt")
+
+
+def test_enough_text_passes_and_a_long_one_is_not_read_to_its_end(tmp_path):
+    text = tmp_path / "text.txt"
+    enough = b"a cat sat. " * 60 + b"\n\n" + b"a dog ran. " * 60
+    text.write_bytes(enough + b"\n\n" + b"On and on.\n" * 10_000 + b"\xff")  # the last byte would be refused where it is read
+    refuse_too_little_text(run_config({"data": {"source": str(text)}}))
+    refuse_too_little_text(run_config({"data": {"source": "roneneldan/TinyStories"}}))
+    refuse_too_little_text(run_config({}))
+
+
+def test_a_text_that_grew_is_judged_anew(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a cat sat.")
+    too_little(text)
+    text.write_text("a cat sat on the mat. " * 60 + "\n\n" + "The end. " * 60)
+    refuse_too_little_text(run_config({"data": {"source": str(text)}}))

@@ -2,9 +2,11 @@
 import { ago, ask, duration, h, show } from "/lab/assets/dom.js";
 import { style } from "/lab/assets/style.js";
 
+const LONG_S = 86400; // a run of a day or more is warned of
 const IDLE_MS = 3000; // nothing was ever measured here: measure by itself, once the form has come to rest
 const STATES = { fits: "succeeded", tight: "running", "does not fit": "failed" };
 let underway = null; // this page's measurement: {key, done}; a change in the form draws this view anew, the measurement goes on
+let opened = false;
 let tried = false; // by itself a page measures once
 
 export async function mount(element, { problem, forecast, config }) {
@@ -45,9 +47,17 @@ export async function mount(element, { problem, forecast, config }) {
     }
   }
 
+  function measureWhenIdle() {
+    if (!gone && !tried && !forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
+  }
+
   draw();
   if (underway) underway.done.then(again);
-  else if (!tried && !forecast.unknown && forecast.known_from === "assumed" && !forecast.cannot_measure) waiting = setTimeout(measure, IDLE_MS);
+  else if (opened) measureWhenIdle();
+  else {
+    opened = true; // what came with the page was reckoned when the lab started: runs may have shown more since
+    again().then(measureWhenIdle);
+  }
   return () => {
     gone = true;
     clearTimeout(waiting);
@@ -55,7 +65,7 @@ export async function mount(element, { problem, forecast, config }) {
 }
 
 function content(known, { tokens, measuring, sentence, measure }) {
-  const steps = `${known.n_steps.toLocaleString("en")} steps of ${known.tokens_per_step.toLocaleString("en")} tokens: ${show(known.tokens, "tokens")} tokens`;
+  const steps = `${amount(known.n_steps)} steps of ${amount(known.tokens_per_step)} tokens: ${amount(known.tokens)} tokens`;
   const title = h("h2", {}, "What it will take");
   if (known.unknown) return [title, h("p", {}, steps + "."), ...fetching(known.download), h("p.lab-note", {}, known.unknown)].filter(Boolean);
   const { memory, time } = known;
@@ -65,9 +75,9 @@ function content(known, { tokens, measuring, sentence, measure }) {
     h(
       "div.estimate-numbers",
       { "aria-live": "polite" },
-      number(`${known.known_from === "assumed" ? "≈ " : ""}${duration(time.total_s)}`, "time"),
+      number(`${known.known_from === "assumed" ? "≈ " : ""}${spelled(time.total_s)}`, "time"),
       number(show(needed, "bytes"), `of ${show(memory.there_is_bytes, "bytes")} memory`),
-      number(known.n_steps.toLocaleString("en"), "steps"),
+      number(amount(known.n_steps), "steps"),
     ),
     ...fetching(known.download),
     memory.change ? h("p.lab-problem", {}, `It does not fit. ${memory.change}.`) : null,
@@ -75,6 +85,7 @@ function content(known, { tokens, measuring, sentence, measure }) {
       ? h("p.lab-problem", {}, "It does not fit, and smaller portions or half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
       : null,
     known.tokens > tokens ? h("p.lab-note", {}, `One step reads ${show(known.tokens_per_step, "tokens")} tokens, so the run trains on these, not on ${show(tokens, "tokens")}.`) : null,
+    time.total_s >= LONG_S ? h("p.adapt-warning", { role: "status" }, `This run takes ${spelled(time.total_s)} on this machine. Fewer training tokens make it shorter.`) : null,
     h("p.lab-note", {}, provenance(known)),
     measuring
       ? h("p.estimate-measuring", { role: "status" }, "Measuring a few steps on this machine: some 20 seconds. You can go on, or start right away.")
@@ -84,6 +95,17 @@ function content(known, { tokens, measuring, sentence, measure }) {
     h("details.lab-more", {}, h("summary", {}, "In detail"), h("p.lab-note", {}, `${steps}; ${known.n_evaluations} evaluations on the way.`), timeTable(known), memoryTable(memory)),
   ].filter(Boolean);
 }
+
+// Seconds in the largest unit that says enough, up to years.
+function spelled(seconds) {
+  const days = seconds / 86400;
+  if (days < 2) return duration(seconds);
+  if (days < 730) return `${Math.round(days)} days`;
+  return `${amount(Math.round(days / 365))} years`;
+}
+
+// A count that stays readable and on one line: 15,000, 976.6 million.
+const amount = (n) => (n < 1e7 ? n.toLocaleString("en") : new Intl.NumberFormat("en", { notation: "compact", compactDisplay: "long", maximumFractionDigits: 1 }).format(n));
 
 const number = (value, words) => h("div", {}, h("strong.lab-number", {}, value), h("span.lab-note", {}, words));
 
@@ -103,8 +125,11 @@ function fetching({ parts, to_fetch_bytes, n_unknown, gated, gate }) {
       : null,
   ];
 }
+const runNamed = ({ measured_in: { name, own } }) => (own ? `your run “${name}”` : "a run of this lab");
 
 function provenance(known) {
+  if (known.measured_in && known.known_from === "measured") return `Time and memory as measured in ${runNamed(known)}, with these settings, ${ago(known.measured)}.`;
+  if (known.measured_in) return `Calculated for these settings, at the speed measured in ${runNamed(known)} (${known.measured_of}, ${ago(known.measured)}).`;
   if (known.known_from === "measured") return `Time and memory measured on this machine with these very settings, ${ago(known.measured)}.`;
   if (known.known_from === "measured elsewhere")
     return `Calculated for these settings, at the speed this machine showed with other ones (${known.measured_of}, ${ago(known.measured)}).`;
@@ -120,7 +145,7 @@ function timeTable({ time, tokens_per_s }) {
     [`training at ${show(tokens_per_s, "tokens/s")} tokens/s`, time.training_s],
     ["evaluations", time.evaluating_s],
   ];
-  return h("table.lab-table.estimate-table", {}, h("caption", {}, "Time"), h("tbody", {}, parts.map(([label, seconds]) => row(label, duration(seconds), seconds / time.total_s))));
+  return h("table.lab-table.estimate-table", {}, h("caption", {}, "Time"), h("tbody", {}, parts.map(([label, seconds]) => row(label, spelled(seconds), seconds / time.total_s))));
 }
 
 function memoryTable(memory) {

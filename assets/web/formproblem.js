@@ -1,13 +1,14 @@
-// The sentence that keeps a run from starting, and a button where one setting would mend it.
+// The sentences that keep a run from starting, or speak against it, each with a button where it is known what would mend it.
 import { h } from "/lab/assets/dom.js";
 import { style } from "/lab/assets/style.js";
 import { wish } from "/lab/assets/wish.js";
 
-export async function mount(element, { problem, fix, labels }) {
+export async function mount(element, { problems, warnings, labels }) {
   await style("adapt");
-  if (!problem) return;
-  const mend = Object.entries(fix).map(([setting, value]) =>
-    h("button.lab-button", { type: "button", onclick: () => wish({ set: { [setting]: value } }) }, `Set “${labels[setting]}” to ${value.toLocaleString("en")}`),
-  );
-  element.append(h("div.lab-problem.lab-stack", { role: "alert" }, h("p", {}, problem), mend.length ? h("div.lab-row", {}, mend) : null));
+  const told = (kind, role, { sentence, fix }) => {
+    const changes = Object.entries(fix).map(([setting, value]) => `“${labels[setting]}” to ${value.toLocaleString("en", { maximumSignificantDigits: 15 })}`);
+    const mend = h("button.lab-button", { type: "button", onclick: () => wish({ set: fix }) }, `Set ${changes.join(" and ")}`);
+    return h(`div.${kind}.lab-stack`, { role }, h("p", {}, sentence), changes.length ? h("div.lab-row", {}, mend) : null);
+  };
+  element.append(...problems.map((each) => told("lab-problem", "alert", each)), ...warnings.map((each) => told("adapt-warning", "status", each)));
 }

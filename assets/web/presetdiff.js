@@ -10,7 +10,7 @@ const shown = (value) => {
   return typeof value === "number" && Number.isInteger(value) ? value.toLocaleString("en") : String(value);
 };
 
-export async function mount(element, { preset, sentence, readable, rows }) {
+export async function mount(element, { preset, sentence, readable, rows, scale }) {
   await style("adapt");
   element.append(h("p.lab-note", {}, sentence));
   if (!readable) return;
@@ -41,6 +41,16 @@ export async function mount(element, { preset, sentence, readable, rows }) {
         ),
       ),
     ),
+    ...(scale ? scaleNote(scale) : []),
     ...(rows.length > 1 ? [button("Take all back", "Take all changes back", rows)] : []),
   );
+}
+
+// Alpha does not follow the rank by itself: that may be meant, so it is said, and changed at a press.
+function scaleNote({ sentence, alpha }) {
+  const keep = () => wish({ set: { "adapter.alpha": alpha } });
+  return [
+    h("p.lab-note", {}, sentence),
+    alpha === null ? null : h("button.lab-button.adapt-small", { type: "button", onclick: keep }, `Set Alpha to ${alpha.toLocaleString("en")} to keep the scale`),
+  ].filter(Boolean);
 }

@@ -47,7 +47,7 @@ class Speed:
 
     step_flops: float  # per second, in training steps
     forward_flops: float  # per second, in evaluations
-    start_s: float  # importing, loading and checking, before the first evaluation
+    start_s: float  # importing, loading, checking and reading the text, before the first evaluation
     known_from: Literal["assumed", "measured elsewhere", "measured"]  # elsewhere: on this machine, with other settings
 
 
@@ -161,9 +161,18 @@ def evaluation_flops(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE]
 def evaluated_tokens(config: RunConfig) -> float:
     """Tokens that pass through the model in evaluations, counted once per condition."""
     length = config.data.context_length
-    n_chunks = max(1, config.data.heldout_tokens // length)
+    n_chunks = _heldout_chunks(config)
     whole, part = n_chunks * length, -(-n_chunks // DURING_SHARE) * length
     return whole * (BEFORE_CONDITIONS + AFTER_CONDITIONS) + config.watch.evaluations * part * DURING_CONDITIONS
+
+
+def finally_evaluated_tokens(config: RunConfig) -> int:
+    """The same of the measurement at the end alone."""
+    return _heldout_chunks(config) * config.data.context_length * AFTER_CONDITIONS
+
+
+def _heldout_chunks(config: RunConfig) -> int:
+    return max(1, config.data.heldout_tokens // config.data.context_length)
 
 
 def duration(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: Placement, speed: Speed) -> Duration:
@@ -237,7 +246,7 @@ def assumed_speed(n_cores: int, on_gpu: bool) -> Speed:
     """For a machine nothing was measured on yet: a core of a present-day server, or a third of a data-centre GPU."""
     if on_gpu:
         return Speed(6e13, 8e13, 25.0, "assumed")
-    return Speed(24e9 * max(1, n_cores), 36e9 * max(1, n_cores), 9.0, "assumed")
+    return Speed(24e9 * max(1, n_cores), 36e9 * max(1, n_cores), 12.0, "assumed")
 
 
 def as_measured(speed: Speed, known_from: Literal["measured elsewhere", "measured"]) -> Speed:

@@ -5,7 +5,7 @@ The run itself checks the same again on the model's modules, and then by measure
 
 import re
 
-from lorasae.config import RunConfig
+from lorasae.config import ModelConfig, RunConfig
 from lorasae.errors import LabError, nearest
 from lorasae.planning.estimates import placement
 from lorasae.planning.model_sizes import ModelSizes, sizes_of
@@ -30,13 +30,29 @@ def refuse_misfits(config: RunConfig) -> None:
         return
     for card in cards:
         _refuse_no_place(card, sizes)
-    if sizes.max_context and config.data.context_length > sizes.max_context:
-        raise LabError(
-            f"Sequences of {config.data.context_length} tokens were asked for",
-            f"The model knows positions up to {sizes.max_context}",
-            f"Set data.context_length to at most {sizes.max_context}",
-        )
+    refuse_too_long(config.data.context_length, config.model)
     placement(config.adapter, sizes, placed_saes(config, sizes))
+
+
+def refuse_too_long(context_length: int, model: ModelConfig) -> None:
+    """Sequences longer than the positions a model knows.
+
+    Raises:
+        LabError: With the largest length there is.
+    """
+    most = max_context(model)
+    if most and context_length > most:
+        raise LabError(
+            f"Sequences of {context_length} tokens were asked for",
+            f"The model knows positions up to {most}",
+            f"Set data.context_length to at most {most}",
+        )
+
+
+def max_context(model: ModelConfig) -> int | None:
+    """The most positions a model knows; None where its sizes are unknown."""
+    sizes = sizes_of(model)
+    return sizes.max_context if sizes else None
 
 
 def refuse_unknown_model(name: str) -> None:

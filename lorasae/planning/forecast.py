@@ -7,7 +7,7 @@ from lorasae.errors import LabError
 from lorasae.planning.estimates import Memory, PlacedSAE, change_that_fits, duration, memory, placement, step_flops, verdict
 from lorasae.planning.machine import this_machine
 from lorasae.planning.model_sizes import is_here, sizes_of
-from lorasae.planning.probing import Probing, placed_saes, runs_on_gpu
+from lorasae.planning.probing import Measured, Probing, placed_saes, runs_on_gpu
 from lorasae.planning.to_download import download_forecast
 from lorasae.sources.catalog import narrower, resolve
 from lorasae.sources.published_models import ModelSizes
@@ -22,8 +22,8 @@ _PARTS = {
 }
 
 
-def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
-    """Everything about a run that can be known before it starts, as JSON.
+def forecast(config: RunConfig, probing: Probing, visitor: str = "") -> dict[str, Any]:
+    """Everything about a run that can be known before it starts, as JSON; `visitor` is told the names of his own runs only.
 
     Raises:
         LabError: If the adapter cannot be placed, or an SAE is not known.
@@ -54,6 +54,7 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
     fits = verdict(needed, there_is)
     takes = duration(config, sizes, saes, placed, speed)
     other = None if exact else probing.latest()
+    source = exact or other
     return {
         **steps,
         "unknown": None,
@@ -73,7 +74,8 @@ def forecast(config: RunConfig, probing: Probing) -> dict[str, Any]:
         "time": {**vars(takes), "total_s": takes.total_s},
         "tokens_per_s": speed.step_flops / step_flops(config, sizes, saes, placed),
         "known_from": speed.known_from,
-        "measured": exact.measured if exact else other.measured if other else None,
+        "measured": source.measured if source else None,
+        "measured_in": _run_named(source, visitor),
         "measured_of": other.of if other else None,
         "machine": machine.name,
     }
@@ -93,6 +95,14 @@ def smaller_run(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], the
         if further := change_that_fits(changed, sizes, placed, there_is, on_gpu):
             return f"{choice}. And {further[0].lower()}{further[1:]}"
     return None
+
+
+def _run_named(source: Measured | None, visitor: str) -> dict[str, Any] | None:
+    """The finished run that a speed is known from, if it is one: its name, if it is the visitor's."""
+    if source is None or source.run is None:
+        return None
+    own = source.run_owner == visitor
+    return {"own": own, "name": source.run if own else None}
 
 
 def why_not_measured(config: RunConfig, fits: str, training: bool) -> str | None:

@@ -1,16 +1,22 @@
-"""What is known of this machine's speed: measurements by lorasae/planning/probe.py, kept on disk under what they depend on. No torch."""
+"""What is known of this machine's speed. No torch.
+
+Finished runs showed it (lorasae/planning/finished_runs.py), or measurements by lorasae/planning/probe.py, kept on disk under what they
+depend on.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.planning.errand import Errands
-from lorasae.planning.estimates import PlacedSAE, Speed, assumed_speed, forward_flops, placement, step_flops
+from lorasae.planning.estimates import PlacedSAE, Speed, assumed_speed, finally_evaluated_tokens, forward_flops, placement, step_flops
+from lorasae.planning.finished_runs import FinishedRun, FinishedRuns
 from lorasae.planning.machine import Machine, this_machine
 from lorasae.planning.model_sizes import ModelSizes, is_here, sizes_of
 from lorasae.sources.catalog import resolve, site_of
@@ -32,6 +38,8 @@ class Measured:
     forward_flops: float
     measured: str  # when
     of: str  # which model, in a word
+    run: str | None = None  # the name of the run that showed it; None where it was a short measurement
+    run_owner: str | None = None
 
 
 class Probing:
@@ -39,6 +47,7 @@ class Probing:
 
     def __init__(self, home: Path, errands: Errands) -> None:
         self._folder, self._errands = home / "cache" / "speed", errands
+        self._finished = FinishedRuns(home)
 
     def speed(self, config: RunConfig) -> tuple[Speed, Measured | None]:
         """The speed to reckon with, and the measurement of just these settings if there is one."""
@@ -52,13 +61,17 @@ class Probing:
         return assumed_speed(machine.n_cores, runs_on_gpu(config, machine)), None
 
     def measured(self, config: RunConfig) -> Measured | None:
-        """The measurement of just these settings on this machine."""
-        return _read(self._path(config))
+        """How just these settings ran on this machine: in the newest finished run with them, else in a short measurement."""
+        key = _key(config)
+        alike = (run for run in self._finished.newest() if run.config.model.model == config.model.model and _key_or_none(run.config) == key)
+        return next((found for run in alike if (found := _seen(run))), None) or _read(self._path(config))
 
     def latest(self) -> Measured | None:
-        """The newest measurement on this machine, of whatever settings."""
+        """The newest that this machine showed, with whatever settings."""
         paths = sorted(self._folder.glob(f"{_machine_key()}-*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-        return next((found for path in paths if (found := _read(path))), None)
+        probed = next((found for path in paths if (found := _read(path))), None)
+        ran = next((found for run in self._finished.newest() if (found := _seen(run))), None)
+        return max(filter(None, (probed, ran)), key=lambda found: datetime.fromisoformat(found.measured), default=None)
 
     def measure(self, config: RunConfig) -> Measured:
         """Measure now: some ten seconds in a process of its own.
@@ -88,6 +101,37 @@ class Probing:
 
     def _path(self, config: RunConfig) -> Path:
         return self._folder / f"{_machine_key()}-{_key(config)}.json"
+
+
+def _seen(run: FinishedRun) -> Measured | None:
+    """What a finished run showed, as a measurement of its settings; None if its model or SAEs are no longer known."""
+    config = run.config
+    try:
+        sizes = sizes_of(config.model)
+        saes = placed_saes(config, sizes) if sizes else []
+        placed = placement(config.adapter, sizes, saes) if sizes else None
+    except LabError:
+        return None
+    if sizes is None or placed is None or run.tokens_per_s <= 0:
+        return None
+    machine = this_machine()
+    assumed = assumed_speed(machine.n_cores, runs_on_gpu(config, machine))
+    speed = run.tokens_per_s * step_flops(config, sizes, saes, placed)
+    forward = forward_flops(config, sizes, saes)
+    evaluated = finally_evaluated_tokens(config)
+    s_per_token = run.final_measurement_s / evaluated or forward / (speed * assumed.forward_flops / assumed.step_flops)
+    return Measured(
+        start_s=max(run.loading_s, assumed.start_s),  # the log begins when Python and torch are there
+        step_s_per_token=1 / run.tokens_per_s,
+        evaluation_s_per_token=s_per_token,
+        peak_bytes=run.peak_bytes,
+        step_flops=speed,
+        forward_flops=forward / s_per_token,
+        measured=run.ended,
+        of=config.model.model,
+        run=run.name,
+        run_owner=run.owner,
+    )
 
 
 def placed_saes(config: RunConfig, sizes: ModelSizes) -> list[PlacedSAE]:
@@ -120,6 +164,14 @@ def _key(config: RunConfig) -> str:
         "micro_batches": config.sequences_per_step // config.micro_batch_size,
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _key_or_none(config: RunConfig) -> str | None:
+    """The same of a run's config, whose SAEs may be gone by now."""
+    try:
+        return _key(config)
+    except LabError:
+        return None
 
 
 def _machine_key() -> str:

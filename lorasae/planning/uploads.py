@@ -3,17 +3,18 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY
 from lorasae.sources.catalog import is_folder
-from lorasae.sources.text_files import SUFFIXES, json_rows, paragraphs, refuse_other_files
+from lorasae.sources.text_files import SUFFIXES, file_documents, json_rows, paragraphs, refuse_other_files
 from lorasae.store.durable import replace_file
 
 MAX_BYTES = 20_000_000
-_BYTES_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4  # about, as in English
 MAX_FILES = 20  # of one visitor
 
 
@@ -26,11 +27,6 @@ class Upload:
     n_bytes: int
     n_documents: int
     columns: tuple[str, ...]  # of a .jsonl file: the fields that hold text; the first one is used unless another is chosen
-
-    @property
-    def n_tokens(self) -> int:
-        """About how many tokens that is, at four bytes a token as in English."""
-        return self.n_bytes // _BYTES_PER_TOKEN
 
 
 def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
@@ -89,6 +85,55 @@ def _json_lines(asked: str, text: str) -> tuple[int, tuple[str, ...]]:
             raise LabError(asked, f"Up to line {number} no field holds text in every line", 'Write each line as {"text": "…"}')
     columns = columns or []
     return n_rows, tuple(sorted(columns, key=lambda key: key != "text"))
+
+
+def refuse_too_little_text(config: RunConfig) -> None:
+    """A text file must be able to fill one sequence to train on and another to measure on. To be asked after `refuse_foreign_files`.
+
+    Raises:
+        LabError: If it cannot, is not there, or holds no text as the config reads it.
+    """
+    path = Path(config.data.source).expanduser()
+    if path.suffix not in SUFFIXES:
+        return
+    length = config.data.context_length
+    try:
+        found = path.stat()
+    except OSError:
+        n_documents, n_bytes = _beginning(path, config.data.column, 0, 0, 0)  # which says what is wrong with it
+    else:
+        if found.st_size > MAX_BYTES:
+            return
+        enough = 2 * length * _BYTES_PER_TOKEN
+        n_documents, n_bytes = _beginning(path, config.data.column, enough, found.st_mtime_ns, found.st_size)
+    n_tokens = n_bytes // _BYTES_PER_TOKEN
+    if n_documents > 1 and n_tokens >= 2 * length:
+        return
+    amount = f"{n_bytes:,} bytes of text in {n_documents:,} document{'' if n_documents == 1 else 's'}: about {n_tokens:,} tokens"
+    raise LabError(
+        f"The text {shown_name(path)} was given",
+        f"It has {amount}. A run needs documents to train on and others to measure on, {length:,} tokens each at least",
+        "Give more text, or fewer tokens per sequence"
+        if n_documents > 1
+        else "Give more documents: they are separated by blank lines in .txt files, and by lines in .jsonl files",
+    )
+
+
+@lru_cache(maxsize=64)
+def _beginning(path: Path, column: str, enough: int, _changed: int, _size: int) -> tuple[int, int]:
+    """How many documents and bytes of text a file has; read no further than to the second document and `enough` bytes."""
+    n_documents = n_bytes = 0
+    for document in file_documents(path, column):
+        if document.strip():
+            n_documents, n_bytes = n_documents + 1, n_bytes + len(document.encode("utf-8", "replace"))
+        if n_documents > 1 and n_bytes >= enough:
+            break
+    return n_documents, n_bytes
+
+
+def shown_name(path: Path) -> str:
+    """A text's name as its owner knows it: of an upload without the hash."""
+    return re.sub(r"\.[0-9a-f]{16}(?=\.\w+$)", "", path.name)
 
 
 def refuse_foreign_files(config: RunConfig, owner: str, home: Path) -> None:

@@ -36,12 +36,12 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
 
     @app.post("/lab/estimate")
     def estimate(visitor: Owner, config: Settings) -> dict[str, Any]:
-        return _answer(forecast(checked(lab, config, visitor), probing), lab, run_config(config))
+        return _answer(forecast(checked(lab, config, visitor), probing, visitor), lab, run_config(config))
 
     @app.post("/lab/estimate/measure")
     def measure(visitor: Owner, config: Settings) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
-        before = _answer(forecast(asked, probing), lab, asked)
+        before = _answer(forecast(asked, probing, visitor), lab, asked)
         if before["cannot_measure"]:
             return before
         if errands.busy:

@@ -40,7 +40,7 @@ def test_the_picture_follows_what_is_chosen_by_box_map_and_keyboard(
     expect(caption).to_contain_text("after layer 1. LoRA of rank 16 on layers 2–5")
     page.locator('.saemap-mark[data-name="pocket-scope / layer_1/width_512/average_l0_6"]').click()
     expect(page.locator("#adapt-sae input")).to_have_value(
-        "512 features · L0 6.11 · after the layer · pocket-scope / layer_1/width_512/average_l0_6"
+        "512 features · L0 6.11 · layer_1/width_512/average_l0_6 · after the layer · pocket-scope"
     )
     page.locator(".saemap-mark[aria-checked=true]").focus()
     page.keyboard.press("ArrowRight")
@@ -56,18 +56,61 @@ def test_what_is_wrong_is_told_beside_the_button_and_one_press_mends_it(visit: C
     page, start = seen.page, seen.page.locator("#adapt-start")
     ready(page)
     page.get_by_label("As in the paper").check()
-    expect(page.locator(".lab-formproblem")).to_contain_text("The model knows positions up to 256")
-    expect(start).to_be_disabled()
-    expect(start).to_have_text("Not ready yet: see above")
-    page.get_by_role("button", name="Set “Tokens per sequence” to 256").click()
+    expect(page.get_by_text("Shortened to 256 tokens per sequence, all that the pocket model knows.")).to_be_visible()
     expect(start).to_be_enabled()
     expect(page.locator(".adapt-diff tbody tr")).to_have_text(["Tokens per sequence1,024256Take back"])
     link = page.url
     page.goto(link)
     expect(page.locator(".adapt-diff tbody tr")).to_have_text(["Tokens per sequence1,024256Take back"])
     page.get_by_role("button", name="Take back Tokens per sequence").click()
+    expect(page.locator(".lab-formproblem")).to_contain_text("The model knows positions up to 256")
     expect(start).to_be_disabled()
+    expect(start).to_have_text("Not ready yet: see above")
+    page.get_by_role("button", name="Set “Tokens per sequence” to 256").click()
+    expect(start).to_be_enabled()
     seen.clean()
+
+
+def fill(page: Page, name: str, value: str) -> None:
+    page.locator(f"#adapt-{name} input").first.fill(value)
+    page.locator(f"#adapt-{name} input").first.blur()
+
+
+def test_what_will_hardly_be_meant_is_warned_of_and_the_scale_follows_the_rank(visit: Callable[..., Visit]) -> None:
+    seen = visit("/adapt")
+    page, start = seen.page, seen.page.locator("#adapt-start")
+    ready(page)
+    page.get_by_text("Every setting", exact=True).click()
+    fill(page, "adapter-rank", "-1.5")
+    expect(problem(page, "Rank = -1.5 was given. It must be a whole number.")).to_be_visible()
+    fill(page, "adapter-rank", "64")
+    expect(page.locator("#adapt-adapter-alpha")).to_contain_text("Here it is 32 / 64 = 0.5.")
+    page.get_by_role("button", name="Set Alpha to 128 to keep the scale").click()
+    expect(page.locator("#adapt-adapter-alpha")).to_contain_text("Here it is 128 / 64 = 2.")
+    fill(page, "train-learning_rate", "5")
+    expect(page.locator(".adapt-warning")).to_contain_text("A learning rate of 5 is far too high")
+    page.get_by_role("button", name="Set “Learning rate” to 0.004").click()
+    expect(page.locator(".adapt-warning")).to_have_count(0)
+    fill(page, "train-tokens", "1000000000000")
+    expect(page.locator(".adapt-warning")).to_contain_text("years on this machine")
+    expect(page.locator(".estimate-numbers")).to_contain_text("976.6 million")
+    expect(start).to_be_enabled()
+    fill(page, "train-tokens_per_step", "1000")
+    page.get_by_role("button", name="Set “Tokens per step” to 1,024").click()
+    expect(start).to_be_enabled()
+    seen.clean()
+
+
+def test_the_text_of_a_chosen_sae_ends_before_its_arrow(visit: Callable[..., Visit]) -> None:
+    page = visit("/adapt").page
+    ready(page)
+    room = """(box) => {
+        const input = box.querySelector("input"), arrow = box.querySelector(".icon-wrap, .dropdown-arrow");
+        const end = input.getBoundingClientRect().right - parseFloat(getComputedStyle(input).paddingRight);
+        return arrow.getBoundingClientRect().left - end;
+    }"""
+    for name in ("model", "layer", "sae"):
+        assert page.locator(f"#adapt-{name}").evaluate(room) >= 0
 
 
 def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[..., Visit], tmp_path: Path) -> None:
@@ -81,7 +124,10 @@ def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[
     upload.set_input_files(tmp_path / "bad.txt")
     expect(page.get_by_text("It holds zero bytes")).to_be_visible()
     upload.set_input_files(tmp_path / "good.jsonl")
-    expect(problem(page, "good.jsonl is kept: 114 bytes, 3 documents.")).to_contain_text("give more text, or fewer tokens per sequence")
+    expect(page.get_by_text("good.jsonl is kept: 114 bytes, 3 documents.")).to_be_visible()
+    too_little = problem(page, "The text good.jsonl was given. It has 90 bytes of text in 3 documents: about 22 tokens.")
+    expect(too_little).to_contain_text("Give more text, or fewer tokens per sequence")
+    expect(page.locator("#adapt-start")).to_be_disabled()
     expect(page.locator("#adapt-data-column :is(input, textarea)").first).to_have_value("body")
     page.get_by_text("As YAML, and from a terminal").click()
     yaml = page.locator("#adapt-yaml textarea")

@@ -4,10 +4,11 @@ import pytest
 
 from lorasae.config import PRESETS, RunConfig, run_config
 from lorasae.planning.config_text import CHOICES, preset_settings
-from pages.adapt_fields import FIELDS, meant, shown
+from pages.adapt_fields import FIELDS, hint, meant, shown
 from pages.adapt_form import Form, config_of, first_form, form_of, nearest_preset, read, text_boxes_used
+from pages.adapt_mending import warnings
 from pages.adapt_paste import sae_of
-from pages.adapt_views import PRESET_SENTENCES, preset_choices
+from pages.adapt_presets import PRESET_SENTENCES, changed_scale, preset_choices, shortened
 
 POCKET = "pocket-scope / layer_{}/width_{}/average_l0_{}"
 
@@ -141,11 +142,91 @@ def test_a_preset_fills_every_setting_and_leaves_what_is_adapted_alone():
     assert form["saes"] == [POCKET.format(4, "2k", 17)] and form["name"] == "x"
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_shortened_to_what_the_model_knows_and_says_so(preset):
+    reading = read({**first_form(), "preset": preset}, "preset")
+    config, meant_length = reading.config, preset_settings(preset)["data.context_length"]
+    assert reading.problem is None and config is not None
+    assert config.data.context_length == min(256, meant_length)
+    told = "Shortened to 256 tokens per sequence, all that the pocket model knows." if meant_length > 256 else ""
+    assert shortened(config, preset) == told
+
+
+def test_a_preset_stays_whole_where_the_model_knows_enough_and_is_shortened_when_another_comes():
+    gemma = after(first_form(), "model", model="google/gemma-2-2b")
+    thorough = after(gemma, "preset", preset="thorough")
+    assert thorough["data.context_length"] == 1024
+    assert after(thorough, "model", model="pocket")["data.context_length"] == 256
+    assert after(thorough, "model", model="gpt2")["data.context_length"] == 1024
+    chosen = {**thorough, "data.context_length": 512}  # by the person: told, not changed
+    assert after(chosen, "model", model="pocket")["data.context_length"] == 512
+
+
 def test_a_misfit_is_told_with_the_one_setting_that_mends_it():
-    reading = read({**first_form(), "preset": "paper"}, "preset")
-    assert reading.config is not None and "positions up to 256" in str(reading.problem)
+    reading = read({**first_form(), "data.context_length": 1024})
+    assert reading.config is not None and "positions up to 256. Set “Tokens per sequence” to at most 256." in str(reading.problem)
     assert reading.fix == {"data.context_length": 256}
     assert read(reading.form, wish={"set": reading.fix}).problem is None
+
+
+@pytest.mark.parametrize(
+    ("values", "problem", "fix"),
+    [
+        (
+            {"train.tokens_per_step": 1000},
+            "Tokens per step = 1000 was given. That is not a whole number of sequences of 128 tokens. "
+            "Set “Tokens per step” to 1024, or change “Tokens per sequence”.",
+            {"train.tokens_per_step": 1024},
+        ),
+        (
+            {"train.micro_batch_size": 3},
+            "Sequences at once = 3 was given. The 8 sequences per step do not divide into micro-batches of 3. "
+            "Set “Sequences at once” to 2.",
+            {"train.micro_batch_size": 2},
+        ),
+        (
+            {"data.context_length": 4096},
+            "Sequences of 4096 tokens were asked for. The model knows positions up to 256. Set “Tokens per sequence” to at most 256.",
+            {"data.context_length": 256},
+        ),
+        (
+            {"data.context_length": 4096, "train.tokens_per_step": 1000},
+            "Sequences of 4096 tokens were asked for. The model knows positions up to 256. Set “Tokens per sequence” to at most 256.",
+            {"data.context_length": 256, "train.tokens_per_step": 1024},
+        ),
+        (
+            {"adapter.rank": 200},
+            "An adapter of rank 200 was asked for. The smallest side of its linear maps is 96. Choose a rank of at most 96.",
+            {"adapter.rank": 96},
+        ),
+    ],
+)
+def test_a_misfit_is_told_in_the_forms_own_words_and_one_press_mends_it(values, problem, fix):
+    reading = read({**first_form(), **values})
+    assert (reading.problem, reading.fix) == (problem, fix)
+    assert read(reading.form, wish={"set": fix}).problem is None
+
+
+def test_a_learning_rate_that_no_run_survives_is_warned_of_and_may_be_started_all_the_same():
+    reading = read({**first_form(), "train.learning_rate": 5})
+    assert reading.problem is None and reading.config is not None
+    (warned,) = warnings(reading.config, "default")
+    assert "A learning rate of 5 is far too high" in warned["sentence"] and warned["fix"] == {"train.learning_rate": 0.004}
+    assert not any(warnings(run_config({}, preset), preset) for preset in PRESETS)
+
+
+def test_alpha_says_the_scale_of_the_forms_own_numbers():
+    assert hint("adapter.alpha", first_form()).endswith("Here it is 32 / 16 = 2.")
+    assert hint("adapter.alpha", {**first_form(), "adapter.rank": 64}).endswith("Here it is 32 / 64 = 0.5.")
+    assert hint("adapter.alpha", {**first_form(), "adapter.rank": None}) == FIELDS["adapter.alpha"].info
+
+
+def test_a_scale_that_changed_with_the_rank_is_told_with_the_alpha_that_keeps_it():
+    changed = changed_scale(run_config({"adapter": {"rank": 64}}), "default")
+    assert changed is not None and changed["alpha"] == 128 and "2 in the preset, 0.5 here" in changed["sentence"]
+    meant_so = changed_scale(run_config({"adapter": {"alpha": 8}}), "default")
+    assert meant_so is not None and meant_so["alpha"] is None
+    assert changed_scale(run_config({"adapter": {"rank": 64, "alpha": 128}}), "default") is None
 
 
 def test_a_wish_reaches_no_setting_that_has_no_box():
@@ -160,8 +241,9 @@ def test_a_wish_reaches_no_setting_that_has_no_box():
         ({"sae": "", "saes": []}, "No SAE was chosen"),
         ({"several": True, "saes": ["pocket-scope / layer_9"]}, "There is none of that id"),
         ({"several": True, "saes": ["pocket-scop"]}, "Nearest: pocket-scope"),
-        ({"adapter.rank": None}, "Rank (adapter.rank) is empty"),
-        ({"adapter.rank": 1.5}, "is a whole number"),
+        ({"adapter.rank": None}, "Rank is empty. "),
+        ({"adapter.rank": 1.5}, "Rank = 1.5 was given. It must be a whole number."),
+        ({"adapter.rank": -1.5}, "Rank = -1.5 was given. It must be a whole number."),
         ({"adapter.rank": 0}, "Rank = 0 was given. It must be at least 1"),
         ({"train.tokens": -1}, "= -1 was given. It must be at least 1"),
         ({"model": "nobody/no-such-model", "sae": "", "saes": []}, "The lab knows no SAE of that name's model"),
