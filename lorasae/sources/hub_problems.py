@@ -1,6 +1,7 @@
 """What can go wrong between us and the Hugging Face Hub, told in sentences. The libraries wrap it in each other's errors."""
 
 import errno
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -69,4 +70,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of what an error says, without what nobody else may read: tokens, and the signatures in addresses."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"\bhf_\w{8,}", "hf_…", re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", line))

@@ -74,7 +74,7 @@ def check_context(context_length: int, architecture: Any) -> None:
 
 def load_sae(card: SAECard, device: torch.device) -> tuple[HookPoint, FrozenSAE]:
     """The SAE of a card, with the place it belongs to."""
-    sae = fetch_sae(card.ref) if card.folder is None else read_sae(card.folder)
+    sae = fetch_sae(card.ref).sae if card.folder is None else read_sae(card.folder)
     return hook_point_of(card), sae.to(device)
 
 
