@@ -14,6 +14,7 @@ from lorasae.config import AdapterConfig, SAERef, SpecialTokensConfig, run_confi
 from lorasae.core.hook_points import HookPoint
 from lorasae.errors import LabError
 from lorasae.sources import catalog, language_model
+from lorasae.sources.commits import Commits
 from lorasae.sources.loading import check_measured, check_pair, load, may_be_same_model, special_tokens
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.sae_weights import FetchedSAE, fetch_sae, read_sae
@@ -48,7 +49,7 @@ def test_everything_arrives_frozen_and_in_eval_mode(world):
     loaded = load(config(world))
     assert list(loaded.saes) == list(loaded.cards) == [POST_1]
     assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
-    assert (loaded.device.type, loaded.revision) == ("cpu", None)
+    assert (loaded.device.type, loaded.commits) == ("cpu", Commits())
     assert loaded.special_tokens.bypassed == (0, 1, 2)
     expected = tiny_model("gemma2").state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.model.state_dict().items())

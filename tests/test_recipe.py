@@ -415,4 +415,7 @@ def test_what_is_in_the_hub_s_cache_need_not_be_fetched(monkeypatch, tmp_path):
     assert still_to_fetch(RunConfig()) == []
     snapshot = tmp_path / "models--jbloom--GPT2-Small-SAEs-Reformatted" / "snapshots" / "abc" / "blocks.8.hook_resid_pre"
     snapshot.mkdir(parents=True)
+    (snapshot / "cfg.json").touch()
+    assert still_to_fetch(config) == ["openai-community/gpt2", "gpt2-small-res-jb / blocks.8.hook_resid_pre"]  # its weights are missing
+    (snapshot / "sae_weights.safetensors").touch()
     assert still_to_fetch(config) == ["openai-community/gpt2"]

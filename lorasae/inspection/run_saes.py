@@ -1,17 +1,15 @@
 """Through which SAEs a run can be looked at, and which of them a visitor may name."""
 
-from pathlib import Path
 from typing import Any
-
-from huggingface_hub.constants import HF_HUB_CACHE
 
 from lorasae.config import SAERef
 from lorasae.errors import LabError
 from lorasae.inspection.opened_run import OpenedRun, OpenedSAE
-from lorasae.sources.catalog import POCKET_RELEASE, is_folder, resolve, saes_of
+from lorasae.sources.catalog import POCKET_RELEASE, is_folder, saes_of
 from lorasae.sources.loading import check_pair
 from lorasae.sources.registry import registry
 from lorasae.sources.sae_card import SAECard
+from lorasae.sources.still_to_fetch import sae_is_here
 
 
 def offered(opened: OpenedRun) -> list[dict[str, Any]]:
@@ -21,7 +19,7 @@ def offered(opened: OpenedRun) -> list[dict[str, Any]]:
     named = [each.card.ref for each in own]
     model = opened.config.model.model
     for card in () if is_folder(model) else saes_of(model):
-        if card.ref in named or not _is_here(card):
+        if card.ref in named or not (card.folder or sae_is_here(card.ref)):
             continue
         try:
             hook_point = check_pair(card, model, opened.loaded.model)
@@ -44,18 +42,6 @@ def _row(card: SAECard, hook_point: str, layer: int, d_sae: int | None, spliced:
     }
 
 
-def _is_here(card: SAECard) -> bool:
-    """Whether the weights are on this machine: built in, or in the Hub's cache."""
-    if card.folder is not None:
-        return True
-    row = registry()[card.ref.release]
-    snapshots = Path(HF_HUB_CACHE) / f"models--{row['repo_id'].replace('/', '--')}" / "snapshots"
-    if not snapshots.is_dir():
-        return False
-    path = next(str(each["path"]) for each in row["saes"] if each["id"] == card.ref.sae_id)
-    return any(path and (snapshot / path).exists() for snapshot in snapshots.iterdir())
-
-
 def chosen(opened: OpenedRun, release: str, sae_id: str, *, folders: bool) -> OpenedSAE:
     """The SAE that somebody named; the run's first own one if nothing was named.
 
@@ -76,7 +62,7 @@ def chosen(opened: OpenedRun, release: str, sae_id: str, *, folders: bool) -> Op
     published = release == POCKET_RELEASE or (not is_folder(release) and release in registry())
     if not published and not folders:
         raise LabError(f"The SAE {ref} was asked for", "It is not one that can be opened here", "Choose one of the SAEs offered")
-    if published and not _is_here(resolve(ref)):
+    if published and not sae_is_here(ref):
         raise LabError(
             f"The SAE {ref} was asked for", "It is not on this machine, and inspection fetches nothing", "Adapt a run to it first"
         )

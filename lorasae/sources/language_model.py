@@ -10,8 +10,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 
 from lorasae.config import ModelConfig
 from lorasae.errors import LabError
+from lorasae.sources.architectures import refuse_unknown_family
 from lorasae.sources.catalog import ASSETS, HUB_MODELS, POCKET_MODEL, is_folder
+from lorasae.sources.fetching import Progress, fetch
 from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.sources.model_files import fetch_weights
 
 KNOWN_MODELS = (POCKET_MODEL, *HUB_MODELS)
 
@@ -32,23 +35,34 @@ def location(config: ModelConfig) -> str:
     return str(ASSETS / "demo" / "model") if config.model == POCKET_MODEL else config.model
 
 
+def pinned(config: ModelConfig) -> ModelConfig:
+    """The config with its revision made the commit that it stands for now; none for what is no repository.
+
+    Raises:
+        LabError: For an unknown or gated repository, or no network.
+    """
+    name = location(config)
+    if config.model == POCKET_MODEL or is_folder(name):
+        return config.model_copy(update={"revision": None})
+    fetched = fetch(_asked(config), name, ("config.json",), revision=config.revision, known=KNOWN_MODELS)
+    return config.model_copy(update={"revision": fetched.commit})
+
+
 def load_architecture(config: ModelConfig) -> PretrainedConfig:
     """The model's own config.json: its family and sizes, without its weights.
 
     Raises:
-        LabError: For an unknown or gated repository, no network, or a folder that holds no model transformers can read.
+        LabError: For an unknown or gated repository, no network, a folder that holds no model transformers can read, or a family in which
+            the places of SAEs are not known.
     """
     folder = location(config)
     if (is_folder(folder) or config.model == POCKET_MODEL) and not (Path(folder) / "config.json").is_file():
         remedy = "Build it: python -m lorasae.demo.build" if config.model == POCKET_MODEL else "Give a folder that save_pretrained wrote"
         raise LabError(_asked(config), f"There is no config.json in {folder}", remedy)
     with hub_problems_told(_asked(config), folder, KNOWN_MODELS):
-        return AutoConfig.from_pretrained(folder, revision=config.revision, trust_remote_code=False)
-
-
-def commit(architecture: PretrainedConfig) -> str | None:
-    """The commit on the Hub that the config was read from; None for a folder."""
-    return getattr(architecture, "_commit_hash", None)
+        architecture = AutoConfig.from_pretrained(folder, revision=config.revision, trust_remote_code=False)
+    refuse_unknown_family(_asked(config), architecture)
+    return architecture
 
 
 def skeleton(config: ModelConfig, architecture: PretrainedConfig) -> PreTrainedModel:
@@ -57,8 +71,8 @@ def skeleton(config: ModelConfig, architecture: PretrainedConfig) -> PreTrainedM
         return AutoModelForCausalLM.from_config(architecture, trust_remote_code=False)
 
 
-def load_model(config: ModelConfig, architecture: PretrainedConfig) -> PreTrainedModel:
-    """The model on its device, frozen and in eval mode.
+def load_model(config: ModelConfig, architecture: PretrainedConfig, progress: Progress | None = None) -> PreTrainedModel:
+    """The model on its device, frozen and in eval mode; `progress` is told of bytes that have to be fetched.
 
     Raises:
         LabError: If its weights are missing, damaged, incomplete or only a pickle, or cannot be fetched.
@@ -67,14 +81,16 @@ def load_model(config: ModelConfig, architecture: PretrainedConfig) -> PreTraine
     if is_folder(folder) and not list(Path(folder).glob("*.safetensors")):
         found = "only a pickle (.bin), which is not opened" if list(Path(folder).glob("*.bin")) else "no weights"
         raise LabError(_asked(config), f"There are {found} in {folder}", "Save the model as safetensors: model.save_pretrained(folder)")
-    transformers.logging.disable_progress_bar()  # of the move into memory; downloads keep theirs
+    if not is_folder(folder):
+        fetch_weights(_asked(config), folder, config.revision, progress, KNOWN_MODELS)
+    transformers.logging.disable_progress_bar()  # of the move into memory
     attention = {"attn_implementation": "eager"} if architecture.model_type == "gemma2" else {}  # softcapping: sdpa refuses it
     try:
         with hub_problems_told(_asked(config), folder, KNOWN_MODELS):
             model, report = AutoModelForCausalLM.from_pretrained(  # type: ignore  # a pair, because of output_loading_info
                 folder,
                 config=architecture,
-                revision=commit(architecture) or config.revision,
+                revision=config.revision,
                 dtype=getattr(torch, config.dtype),
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -91,8 +107,8 @@ def load_model(config: ModelConfig, architecture: PretrainedConfig) -> PreTraine
     return model.to(chosen_device(config.device)).eval().requires_grad_(False)
 
 
-def load_tokenizer(config: ModelConfig, revision: str | None = None) -> Any:
-    """The model's tokenizer, at `revision` or else the config's.
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The model's tokenizer.
 
     Raises:
         LabError: If there is none, or it needs code of its own.
@@ -103,7 +119,7 @@ def load_tokenizer(config: ModelConfig, revision: str | None = None) -> Any:
             f"The tokenizer of {config.model} was asked for", f"There is none in {folder}", "Save it there: tokenizer.save_pretrained"
         )
     with hub_problems_told(f"The tokenizer of {config.model} was asked for", folder, KNOWN_MODELS):
-        return AutoTokenizer.from_pretrained(folder, revision=revision or config.revision, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, revision=config.revision, trust_remote_code=False)
 
 
 def _asked(config: ModelConfig) -> str:

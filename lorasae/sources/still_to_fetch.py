@@ -6,6 +6,7 @@ from pathlib import Path
 from lorasae.config import ModelConfig, RunConfig, SAERef
 from lorasae.sources.catalog import POCKET_MODEL, POCKET_RELEASE, is_folder
 from lorasae.sources.registry import registry
+from lorasae.sources.sae_formats.formats import format_of, published
 
 
 def still_to_fetch(config: RunConfig) -> list[str]:
@@ -15,7 +16,7 @@ def still_to_fetch(config: RunConfig) -> list[str]:
     if constants.is_offline_mode():
         return []
     models = [config.model.model] if not _model_is_here(config.model) else []
-    return models + [str(ref) for ref in config.saes if not _sae_is_here(ref)]
+    return models + [str(ref) for ref in config.saes if not sae_is_here(ref)]
 
 
 def _model_is_here(model: ModelConfig) -> bool:
@@ -42,13 +43,14 @@ def _cached(model: ModelConfig, name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _sae_is_here(ref: SAERef) -> bool:
-    """Whether the Hub's cache holds what the registry names as the place of the SAE, a file or a folder."""
+def sae_is_here(ref: SAERef) -> bool:
+    """Whether an SAE can be loaded without the network: built in, in a folder, or all its files of one commit in the Hub's cache."""
     if ref.release == POCKET_RELEASE or is_folder(ref.release) or ref.release not in registry():
         return True
     from huggingface_hub import constants
 
-    release = registry()[ref.release]
-    path = next((str(row["path"]) for row in release["saes"] if row["id"] == ref.sae_id), "")
-    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{str(release['repo_id']).replace('/', '--')}" / "snapshots"
-    return snapshots.is_dir() and any((snapshot / path).exists() for snapshot in snapshots.iterdir())
+    source = published(ref)
+    names = format_of(f"The SAE {ref} was asked for", source).files
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{source.repository.replace('/', '--')}" / "snapshots"
+    there = snapshots.iterdir() if snapshots.is_dir() else ()
+    return any(all((snapshot / source.path / name).exists() for name in names) for snapshot in there)
