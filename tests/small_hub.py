@@ -41,7 +41,7 @@ class SmallHub:
     """
 
     def __init__(self, files: Mapping[str, Files], lying: tuple[str, ...] = (), stops_after: int | None = None) -> None:
-        self.files, self.lying, self.stops_after, self.elsewhere = files, lying, stops_after, False
+        self.files, self.lying, self.stops_after, self.elsewhere = dict(files), lying, stops_after, False
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
         self.authorized: set[str] = set()  # hosts that were sent a token
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))

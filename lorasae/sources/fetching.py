@@ -33,6 +33,12 @@ class Fetched:
     commit: str
     files: dict[str, Path]  # by name in the repository; optional ones that it lacks are left out
 
+    @property
+    def folder(self) -> Path:
+        """Where the repository's files of this commit lie."""
+        name, path = next(iter(self.files.items()))
+        return path.parents[name.count("/")]
+
 
 def fetch(
     asked: str,

@@ -17,8 +17,8 @@ from lorasae.sources.registry import registry
 from lorasae.store.commit_record import recorded_commits
 from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
-from lorasae.training.supervision import Nobody
-from tests.small_hub import COMMIT, fill_cache, folder_files
+from lorasae.training.supervision import Nobody, Stopped
+from tests.small_hub import COMMIT, SmallHub, fill_cache, folder_files
 from tests.sources.test_sae_formats import npz
 from tests.tiny_world import tiny_run
 from tests.toys import save_pocket_like, tiny_model
@@ -27,14 +27,32 @@ LATER = "f" * 40
 MODEL, RELEASE, SAE_ID = "google/gemma-2-2b", "gemma-scope-2b-pt-res-canonical", "layer_1/width_16k/canonical"
 
 
-@pytest.fixture
-def hub_world(world, hub_cache):
-    """The world's model and first SAE under the names of Gemma 2 and Gemma Scope, in the Hub's cache."""
-    fill_cache(hub_cache, MODEL, folder_files(world / "model"))
+def repositories(world):
+    """The world's model and first SAE under the names of Gemma 2 and Gemma Scope."""
     path = next(row["path"] for row in registry()[RELEASE]["saes"] if row["id"] == SAE_ID)
     arrays = {name: tensor.numpy() for name, tensor in load_file(world / "sae_1" / "sae_weights.safetensors").items()}
-    fill_cache(hub_cache, registry()[RELEASE]["repo_id"], {f"{path}/params.npz": npz(arrays)})
+    return {MODEL: folder_files(world / "model"), registry()[RELEASE]["repo_id"]: {f"{path}/params.npz": npz(arrays)}}
+
+
+@pytest.fixture
+def hub_world(world, hub_cache):
+    """Both in the Hub's cache; there is no network."""
+    for repository, files in repositories(world).items():
+        fill_cache(hub_cache, repository, files)
     return world
+
+
+@pytest.fixture
+def hub(world, hub_cache, monkeypatch):
+    """Both on a Hub that can be reached; the cache is empty."""
+    from huggingface_hub import constants
+
+    small = SmallHub(repositories(world))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", small.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", small.address + "/{repo_id}/resolve/{revision}/{filename}")
+    yield small
+    small.close()
 
 
 def hub_run(world):
@@ -53,6 +71,44 @@ def test_a_run_around_a_published_sae_needs_no_network_and_records_its_commits(h
     assert (result["model_revision"], result["saes"][0]["revision"]) == (COMMIT, COMMIT)
     assert json.loads((run.folder / "commits.json").read_text()) == {"model": COMMIT, "saes": {f"{RELEASE} / {SAE_ID}": COMMIT}}
     assert json.loads((run.adapter / "adapter_config.json").read_text())["revision"] == COMMIT
+
+
+class Statuses(Nobody):
+    """What a page could have read, whenever it was written."""
+
+    def __init__(self, run, monkeypatch):
+        self.seen = []
+        monkeypatch.setattr("lorasae.training.supervision.STATUS_EVERY_S", 0.0)
+        written = type(run).write_status
+        monkeypatch.setattr(type(run), "write_status", lambda run, status: (self.seen.append(status), written(run, status)))
+
+
+def test_a_run_fetches_what_it_needs_and_tells_how_far_it_is(world, hub, tmp_path, monkeypatch):
+    run = RunStore(tmp_path / "home").create(hub_run(world))
+    statuses = Statuses(run, monkeypatch)
+    assert adapt(run)["model_revision"] == COMMIT
+    told = [status for status in statuses.seen if status.phase == "downloading" and status.fraction is not None]
+    for repository in hub.files:
+        fractions = [status.fraction for status in told if status.message.startswith(f"{repository}: ")]
+        assert fractions and fractions == sorted(fractions) and fractions[-1] == 1.0
+    phases = list(dict.fromkeys(status.phase for status in statuses.seen))
+    assert phases[phases.index("downloading") :][:2] == ["downloading", "reading"]
+
+
+def test_a_download_can_be_paused(world, hub, tmp_path, monkeypatch):
+    run = RunStore(tmp_path / "home").create(hub_run(world))
+    asked = []
+
+    class Pause(Nobody):
+        def phase(self, name, message):
+            if name == "downloading" and not asked:
+                asked.append(message)
+                run.wish_stop("pause")
+
+    with pytest.raises(Stopped, match=r"Stopped while fetching .*; what has come is kept"):
+        adapt(run, Pause())
+    assert run.status.state == "interrupted"
+    assert adapt(run)["model_revision"] == COMMIT
 
 
 def test_a_run_goes_on_with_the_commits_it_was_begun_with_though_the_branch_has_moved(hub_world, hub_cache, tmp_path):
@@ -95,17 +151,10 @@ def test_a_model_of_which_a_part_is_missing_is_told_without_a_network(hub_cache,
         fetch_weights("The model was asked for", "org/sharded", COMMIT)
 
 
-def test_a_model_that_has_only_a_pickle_is_refused(hub_cache, monkeypatch):
-    from huggingface_hub import constants
-
-    from tests.small_hub import SmallHub
-
-    hub = SmallHub({"org/old": {"config.json": b"{}", "pytorch_model.bin": b"not even a pickle"}})
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.address + "/{repo_id}/resolve/{revision}/{filename}")
+def test_a_model_that_has_only_a_pickle_is_refused(hub):
+    hub.files["org/old"] = {"config.json": b"{}", "pytorch_model.bin": b"not even a pickle"}
     with pytest.raises(LabError, match=r"pickles \(\.bin\) are not opened"):
         fetch_weights("The model was asked for", "org/old", None)
-    hub.close()
 
 
 @pytest.mark.parametrize("model_type", ["t5", "bloom", "mamba", "phi3", "gpt_oss", "olmo2"])
