@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from lorasae.config import RunConfig, SpecialTokensConfig
 from lorasae.core.adapter import fitting_modules, placed_layers
-from lorasae.core.hook_points import HookPoint, parse_hook_point, place, text_config
+from lorasae.core.hook_points import HookPoint, parse_hook_point, place, refuse_another_place, text_config
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.statistics import SiteStatistics
@@ -153,6 +153,7 @@ def check_pair(card: SAECard, model_name: str, model: nn.Module) -> HookPoint:
     """
     hook_point = hook_point_of(card)
     place(model, hook_point)
+    refuse_another_place(model, card.hook_point or "")
     if card.d_in is not None:
         check_size(str(card.ref), hook_point, card.d_in, model)
     if card.model is not None and not may_be_same_model(card.model, model_name):
