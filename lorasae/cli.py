@@ -27,7 +27,7 @@ _FLAGS = (
     ("placement", "adapter.placement", "after (layers above the SAE) or all"),
     ("layers", "adapter.layers", "named layers instead, e.g. [3, 4]"),
     ("modules", "adapter.modules", "attention, mlp, or projections, e.g. [q_proj, down_proj]"),
-    ("data", "data.source", "pocket, a .txt or .jsonl file, or a dataset id"),
+    ("data", "data.source", "pocket, a .txt, .jsonl or .csv file, or a dataset id"),
     ("context", "data.context_length", "tokens per sequence"),
     ("tokens", "train.tokens", "training tokens"),
     ("lr", "train.learning_rate", "peak learning rate"),

@@ -61,7 +61,7 @@ class AdapterConfig(Settings):
 class DataConfig(Settings):
     """Where the text comes from. Held-out documents are never shared with training documents."""
 
-    source: str = "pocket"  # the pocket world, a .txt or .jsonl file, or a dataset id on the Hub (streamed)
+    source: str = "pocket"  # the pocket world, a .txt, .jsonl or .csv file, or a dataset id on the Hub (streamed)
     config_name: str | None = None  # configuration of a Hub dataset
     split: str = "train"
     column: str = "text"

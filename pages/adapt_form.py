@@ -152,7 +152,7 @@ def text_boxes_used(form: Form, local: bool) -> dict[str, bool]:
         "data.source": source == "hub" or (source == "file" and local),
         "data.config_name": source == "hub",
         "data.split": source == "hub",
-        "data.column": source == "hub" or (source == "file" and str(form["data.source"]).endswith(".jsonl")),
+        "data.column": source == "hub" or (source == "file" and str(form["data.source"]).endswith((".jsonl", ".csv"))),
     }
 
 

@@ -176,14 +176,16 @@ def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: b
     used = text_boxes_used(form, local)
     with gr.Column(elem_classes=[] if form["source"] == "file" else [HIDDEN]) as file_part:
         upload = gr.File(
-            label="A .txt or .jsonl file, up to 20 MB",
-            file_types=[".txt", ".jsonl"],
+            label="A .txt, .jsonl or .csv file, up to 20 MB",
+            file_types=[".txt", ".jsonl", ".csv"],
             type="filepath",
             height=132,
             elem_id="adapt-upload",
         )
         views["uploaded"] = _view()
-    hint = "An id on the Hub such as roneneldan/TinyStories" + ("; or a .txt or .jsonl file of this machine." if local else ".")
+    hint = "An id on the Hub such as roneneldan/TinyStories, or the paper's monology/pile-uncopyrighted" + (
+        "; or a .txt, .jsonl or .csv file of this machine." if local else "."
+    )
     boxes["data.source"] = gr.Textbox(
         value=form["data.source"],
         label="Dataset or file",

@@ -109,6 +109,39 @@ def test_a_local_dataset_is_streamed_through_the_datasets_library(tmp_path):
         list(documents(config(folder, column="body")))
 
 
+def dataset_of(tmp_path, rows: list[dict]) -> DataConfig:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return DataConfig(source=str(folder), column="body")
+
+
+def test_rows_without_text_are_passed_over_but_not_a_column_that_is_not_there(tmp_path):
+    config = dataset_of(tmp_path, [{"body": "one"}, {"body": None}, {"body": "two"}])
+    assert list(documents(config)) == ["one", "two"]
+    with pytest.raises(LabError, match="no text under 'text'; they have: body"):
+        list(documents(config.model_copy(update={"column": "text"})))
+
+
+def test_a_dataset_made_by_a_script_is_refused_and_the_script_not_run(tmp_path, monkeypatch):
+    folder = tmp_path / "scripted"
+    folder.mkdir()
+    (folder / "scripted.py").write_text("raise SystemExit('code of a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LabError, match="script of its publisher's"):
+        list(documents(DataConfig(source="scripted")))
+
+
+def test_a_split_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(LabError, match="Bad split: nosuch"):
+        list(documents(dataset_of(tmp_path, [{"body": "one"}]).model_copy(update={"split": "nosuch"})))
+
+
+def test_a_dataset_of_the_hub_that_cannot_be_reached_is_told():
+    with pytest.raises(LabError, match="Text from the dataset 'nobody/has-this' was asked for"):
+        list(documents(DataConfig(source="nobody/has-this", config_name="small")))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -118,7 +151,9 @@ def test_a_local_dataset_is_streamed_through_the_datasets_library(tmp_path):
         ("latin.txt", "größe".encode("latin-1"), "not UTF-8"),
         ("short.txt", b"too short", "not one full chunk of 32 tokens"),
         ("blank.txt", b"\n \n\n", "not one full chunk"),
-        ("table.csv", b"a,b", "Files ending in .csv are not read"),
+        ("table.xlsx", b"a,b", r"Files ending in \.xlsx are not read"),
+        ("table.csv", b"a,b\n1,2", "Line 2 has no text under 'text'; it has: a, b"),
+        ("ragged.csv", b"text\n1,2", "Line 2 has 2 fields, the first line names 1"),
         ("broken.jsonl", b'{"text": "fine"}\n{oops', "Line 2 is not JSON"),
         ("other.jsonl", b'{"body": "fine"}', "Line 1 has no text under 'text'; it has: body"),
         ("list.jsonl", b"[1]", "Line 1 has no text"),

@@ -14,9 +14,11 @@ from lorasae.config import AdapterConfig, SAERef, SpecialTokensConfig, run_confi
 from lorasae.core.hook_points import HookPoint
 from lorasae.errors import LabError
 from lorasae.sources import catalog, language_model
+from lorasae.sources.commits import Commits
 from lorasae.sources.loading import check_measured, check_pair, load, may_be_same_model, special_tokens
 from lorasae.sources.sae_card import SAECard
-from lorasae.sources.sae_weights import fetch_sae, read_sae
+from lorasae.sources.sae_weights import FetchedSAE, fetch_sae, read_sae
+from tests.small_hub import COMMIT
 from tests.toys import ATTENTION_WIDTH, D_IN, D_SAE, FAMILIES, N_LAYERS, sae_tensors, save_pocket_like, tiny_model, write_sae
 
 POST_1 = HookPoint(1, "resid_post")
@@ -47,7 +49,7 @@ def test_everything_arrives_frozen_and_in_eval_mode(world):
     loaded = load(config(world))
     assert list(loaded.saes) == list(loaded.cards) == [POST_1]
     assert not loaded.model.training and not any(p.requires_grad for p in loaded.model.parameters())
-    assert (loaded.device.type, loaded.revision) == ("cpu", None)
+    assert (loaded.device.type, loaded.commits) == ("cpu", Commits())
     assert loaded.special_tokens.bypassed == (0, 1, 2)
     expected = tiny_model("gemma2").state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.model.state_dict().items())
@@ -329,23 +331,12 @@ def test_unknown_and_gated_repositories_are_told_apart():
     assert "neither a folder here nor a repository" in told[2]
 
 
-def test_what_sae_lens_fetches_becomes_the_same_sae_as_what_is_read_from_disk(tmp_path, monkeypatch):
-    import sae_lens
-
-    folder = write_sae(tmp_path, "topk", rescale_acts_by_decoder_norm=True, normalize_activations="layer_norm", apply_b_dec_to_input=True)
-    monkeypatch.setattr(sae_lens.SAE, "from_pretrained", lambda release, sae_id: sae_lens.SAE.load_from_disk(folder))
-    fetched, read = fetch_sae(SAERef(release="gpt2-small-res-jb", sae_id="blocks.0.hook_resid_pre")), read_sae(folder)
-    x = torch.randn(5, D_IN)
-    assert torch.equal(fetched.reconstruct(x), read.reconstruct(x))
-    assert not any(tensor.requires_grad for tensor in fetched.buffers())
-
-
 def test_a_fetched_sae_that_turns_out_to_be_of_another_size_is_refused(world, monkeypatch):
     from lorasae.sources import loading
 
     wide = read_sae(write_sae(world / "wide", d_in=48))
-    monkeypatch.setattr(loading, "fetch_sae", lambda ref: wide)
     monkeypatch.setattr(loading, "resolve", lambda ref: SAECard(ref, hook_point="blocks.2.hook_resid_pre", model="gpt2"))  # states no size
+    monkeypatch.setattr(loading, "fetch_sae", lambda *_: FetchedSAE(wide, COMMIT))
     refs = [{"release": "gpt2-small-res-jb", "sae_id": "blocks.2.hook_resid_pre"}]
     with pytest.raises(LabError, match="reads 48 dimensions"):
         load(run_config({"model": {"model": str(world / "model")}, "saes": refs}))

@@ -22,6 +22,16 @@ def test_json_lines_tell_which_fields_hold_text_in_every_row(tmp_path):
     assert kept.columns == ("text", "body") and kept.n_documents == 2
 
 
+def test_a_csv_file_tells_its_columns_the_one_with_most_text_first_and_is_read_by_name(tmp_path):
+    content = 'id,label,review\r\n1,good,"It rained, and\r\nthe ""cat"" sat."\r\n2,bad,Ünd so weiter\r\n'
+    kept = keep(tmp_path, "local", "reviews.csv", b"\xef\xbb\xbf" + content.encode())
+    assert kept.columns == ("review", "label", "id") and kept.n_documents == 2
+    source = {"source": str(kept.path), "column": kept.columns[0]}
+    assert list(documents(run_config({"data": source}).data)) == ['It rained, and\r\nthe "cat" sat.', "Ünd so weiter"]
+    with pytest.raises(LabError, match="no text under 'text'; it has: id, label, review"):
+        list(documents(run_config({"data": {**source, "column": "text"}}).data))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "found"),
     [
@@ -34,6 +44,11 @@ def test_json_lines_tell_which_fields_hold_text_in_every_row(tmp_path):
         ("a.txt", b"a" * (MAX_BYTES + 1), "more than 20"),
         ("a.jsonl", b'{"text": "a"}\nnot json', "Line 2 is not JSON"),
         ("a.jsonl", b"[1]", "Line 1 is no JSON object"),
+        ("a.csv", b"id,text\n1,a\n2,b,c\n", "Line 3 has 3 fields, the first line names 2"),
+        ("a.csv", b"text,text\na,b\n", "Two of its columns are called 'text'"),
+        ("a.csv", b"text\n", "It holds no row"),
+        ("a.csv", b'text\n"never closed\n', "is not CSV"),
+        ("a.csv", b"text\n" + b"a" * 200_000, "is not CSV"),
         ("a.jsonl", b'{"text": "a"}\n{"body": "b"}', "Up to line 2 no field holds text"),
     ],
 )

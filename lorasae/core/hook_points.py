@@ -44,12 +44,31 @@ _TRANSFORMER_LENS: dict[Site, str] = {
 }
 _ORDER: dict[Site, int] = {site: order for order, site in enumerate(_TRANSFORMER_LENS)}
 
+# A module path's end -> its site. What a path means depends on the family, so the place in the model is compared: `refuse_another_place`.
 _MODULE_PATHS: dict[str, Site] = {
     "input": "resid_pre",
     "output": "resid_post",
     "self_attn.o_proj.input": "attn_z",
+    "attn.c_proj.input": "attn_z",
+    "attention.dense.input": "attn_z",
     "post_attention_layernorm.output": "attn_out",
+    "self_attn.output": "attn_out",
+    "attn.output": "attn_out",
+    "attention.output": "attn_out",
     "post_feedforward_layernorm.output": "mlp_out",
+    "mlp.output": "mlp_out",
+}
+_BLOCK_PATH = (
+    r"(?:model\.language_model\.layers|language_model\.(?:model\.)?layers|model\.layers|transformer\.h|gpt_neox\.layers)\.(\d+)(?:\.(.+))?"
+)
+
+# Places that publishers name and that nothing can be spliced into, and why.
+_NO_PLACES = {
+    r"hook_embed|model\.embed_tokens.*": "It is the embedding, below the first layer",
+    r".*hook_resid_mid": "It lies between attention and MLP, where no module of the model begins or ends",
+    r".*ln\d\.hook_normalized|.*hook_mlp_in|.*pre_feedforward_layernorm\.output": "It is what an MLP reads, the input of a transcoder: "
+    "what is written back there leaves the stream as it was",
+    r".*mlp\.hook_(pre|post)|.*hook_(q|k|v|pattern|attn_scores)": "It lies inside attention or MLP",
 }
 
 # Where each site is, relative to a block; the first path that exists in the block is the place. "" is the block itself. The Gemma norms
@@ -74,12 +93,39 @@ def parse_hook_point(name: str) -> HookPoint:
         for site, written in _TRANSFORMER_LENS.items():
             if tail == written:
                 return HookPoint(int(layer), site)
-    if match := re.fullmatch(r"(?:model|transformer|gpt_neox)\.(?:language_model\.)?(?:layers|h)\.(\d+)(?:\.(.+))?", name):
+    if match := re.fullmatch(_BLOCK_PATH, name):
         layer, tail = match.groups()
         if site := _MODULE_PATHS.get(tail or "output"):
             return HookPoint(int(layer), site)
     known = ", ".join(f"blocks.L.{written}" for written in _TRANSFORMER_LENS.values())
-    raise LabError(f"The hook point {name!r} was asked for", f"Places that can be spliced are: {known}", "Choose an SAE at one of these")
+    why = next((f"{reason}. " for pattern, reason in _NO_PLACES.items() if re.fullmatch(pattern, name)), "")
+    found = f"{why}Places that can be spliced are: {known}"
+    raise LabError(f"The hook point {name!r} was asked for", found, "Choose an SAE at one of these")
+
+
+def refuse_another_place(model: nn.Module, name: str) -> None:
+    """Refuse a module path that means another place in this family than the site it is read as.
+
+    `model.layers.3.mlp.output` is what the MLP adds to the stream in Llama; in Gemma 2 a norm stands behind it.
+
+    Raises:
+        LabError: Naming the path of the site in this model.
+    """
+    match = re.fullmatch(_BLOCK_PATH, name)
+    if not match or match[2] in (None, "input", "output"):
+        return
+    hook_point = parse_hook_point(name)
+    module, side = place(model, hook_point)
+    block = decoder_blocks(model)[hook_point.layer]
+    path, _, named_side = match[2].rpartition(".")
+    meant = dict(block.named_modules()).get(path)
+    if meant is not module or named_side != side:
+        there = next((path for path, each in block.named_modules() if each is module), "")
+        raise LabError(
+            f"The hook point {name!r} was asked for",
+            f"In this model, {hook_point} is {there}.{side} of the layer, another place",
+            "Choose an SAE of this model",
+        )
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:

@@ -22,6 +22,7 @@ from lorasae.sources.catalog import resolve
 from lorasae.sources.data import Chunks
 from lorasae.sources.loading import check_pair, check_size, load, load_sae
 from lorasae.sources.sae_card import SAECard
+from lorasae.store.commit_record import recorded_commits
 from lorasae.store.run_folder import Run
 
 MAX_CHARACTERS = 20_000
@@ -70,7 +71,7 @@ class OpenedRun:
                 f"The adapter of the run {run.run_id} was asked for", f"It is not in {run.adapter}", "Restore it, or do the run again"
             )
         self.version = adapter_version(run)
-        self.loaded = load(self.config)
+        self.loaded = load(self.config, recorded_commits(run))
         self.model = PeftModel.from_pretrained(self.loaded.model, str(run.adapter))  # type: ignore[arg-type]
         self.model.eval().requires_grad_(False)
         self.special_tokens = self.loaded.special_tokens
@@ -110,9 +111,9 @@ class OpenedRun:
                 return each
         if card.ref not in self._others:
             check_pair(card, self.config.model.model, self.loaded.model)
-            hook_point, sae = load_sae(card, self.loaded.device)
-            check_size(str(card.ref), hook_point, sae.d_in, self.loaded.model)
-            self._others[card.ref] = self._opened(card, hook_point, sae, False)
+            loaded = load_sae(card, self.loaded.device)
+            check_size(str(card.ref), loaded.hook_point, loaded.sae.d_in, self.loaded.model)
+            self._others[card.ref] = self._opened(card, loaded.hook_point, loaded.sae, False)
         self._others.move_to_end(card.ref)
         while len(self._others) > 1 and sum(tensor.nbytes for each in self._others.values() for tensor in each.sae.buffers()) > _SAE_BYTES:
             self._others.popitem(last=False)

@@ -1,6 +1,7 @@
-"""Text that people bring: checked, and kept as HOME/uploads/OWNER/NAME.HASH.txt or .jsonl. And which files here a run may name."""
+"""Text that people bring: checked, and kept as HOME/uploads/OWNER/NAME.HASH.txt, .jsonl or .csv. And which files here a run may name."""
 
 import hashlib
+import io
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +11,7 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY
 from lorasae.sources.catalog import is_folder
-from lorasae.sources.text_files import SUFFIXES, file_documents, json_rows, paragraphs, refuse_other_files
+from lorasae.sources.text_files import SUFFIXES, file_documents, paragraphs, refuse_other_files, rows
 from lorasae.store.durable import replace_file
 
 MAX_BYTES = 20_000_000
@@ -26,14 +27,14 @@ class Upload:
     name: str
     n_bytes: int
     n_documents: int
-    columns: tuple[str, ...]  # of a .jsonl file: the fields that hold text; the first one is used unless another is chosen
+    columns: tuple[str, ...]  # of a table: the fields that hold text; the first one is used unless another is chosen
 
 
 def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
     """Check a file and keep it; the same content is kept once.
 
     Raises:
-        LabError: If it is no UTF-8 text or JSON Lines, is empty or too large, or the owner may keep no more.
+        LabError: If it is no UTF-8 text, JSON Lines or CSV, is empty or too large, or the owner may keep no more.
     """
     asked = f"The file {name[:120]!r} was given as text"
     suffix = Path(name).suffix.lower()
@@ -44,7 +45,7 @@ def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
     if owner == NOBODY:
         raise LabError(asked, "This browser keeps no cookie, so the lab cannot know it again", "Allow cookies for this page")
     text = _text(asked, content)
-    n_documents, columns = _json_lines(asked, text) if suffix == ".jsonl" else (sum(1 for _ in paragraphs(text.splitlines(), asked)), ())
+    n_documents, columns = (sum(1 for _ in paragraphs(text.splitlines(), asked)), ()) if suffix == ".txt" else _table(asked, text, suffix)
     folder = home / "uploads" / owner
     ending = f".{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
     path = next(folder.glob(f"*{ending}"), folder / f"{_plain(name)}{ending}")
@@ -71,20 +72,24 @@ def _text(asked: str, content: bytes) -> str:
     return text
 
 
-def _json_lines(asked: str, text: str) -> tuple[int, tuple[str, ...]]:
-    """How many rows there are, and the fields that hold text in every one of them."""
-    columns: list[str] | None = None
+def _table(asked: str, text: str, suffix: str) -> tuple[int, tuple[str, ...]]:
+    """How many rows there are, and the fields that hold text in every one of them: `text` first, then those with most of it."""
+    n_characters: dict[str, int] | None = None
     n_rows = 0
-    for number, row in json_rows(text.splitlines(), asked):
+    for number, row in rows(io.StringIO(text, newline="" if suffix == ".csv" else None), suffix, asked):
         if not isinstance(row, dict):
             raise LabError(asked, f"Line {number} is no JSON object", 'Write each line as {"text": "…"}')
-        texts = [key for key, value in row.items() if isinstance(value, str)]
-        columns = texts if columns is None else [key for key in columns if key in texts]
+        texts = {key: len(value) for key, value in row.items() if isinstance(value, str)}
+        before = texts if n_characters is None else n_characters
+        n_characters = {key: before[key] + (n if n_rows else 0) for key, n in texts.items() if key in before}
         n_rows += 1
-        if not columns:
+        if not n_characters:
             raise LabError(asked, f"Up to line {number} no field holds text in every line", 'Write each line as {"text": "…"}')
-    columns = columns or []
-    return n_rows, tuple(sorted(columns, key=lambda key: key != "text"))
+    if not n_characters:
+        raise LabError(
+            asked, "It holds no row", "Give rows under a line of names" if suffix == ".csv" else 'Write each line as {"text": "…"}'
+        )
+    return n_rows, tuple(sorted(n_characters, key=lambda key: (key != "text", -n_characters[key])))
 
 
 def refuse_too_little_text(config: RunConfig) -> None:
@@ -115,7 +120,7 @@ def refuse_too_little_text(config: RunConfig) -> None:
         f"It has {amount}. A run needs documents to train on and others to measure on, {length:,} tokens each at least",
         "Give more text, or fewer tokens per sequence"
         if n_documents > 1
-        else "Give more documents: they are separated by blank lines in .txt files, and by lines in .jsonl files",
+        else "Give more documents: they are separated by blank lines in .txt files, and by rows in .jsonl and .csv files",
     )
 
 

@@ -1,17 +1,19 @@
 """Text -> packed token chunks, split into training and held-out by document; which chunks a step sees is a pure function of (seed, step).
 
-Sources: the pocket world, a local .txt or .jsonl file, or a dataset read through `datasets` (a Hub id, streamed, or a local folder).
+Sources: the pocket world, a local .txt, .jsonl or .csv file, or a dataset read through `datasets` (a Hub id, streamed, or a local folder).
 Whether a document is held out depends on its text alone, so that copies of it never stand on both sides.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from lorasae.config import DataConfig
 from lorasae.core.packing import pack
 from lorasae.errors import LabError
+from lorasae.sources.hub_problems import first_line
 from lorasae.sources.text_files import SUFFIXES, file_documents
 
 Chunks = NDArray[np.int32]  # (n_chunks, context_length)
@@ -131,20 +134,32 @@ def _dataset_documents(config: DataConfig) -> Iterator[str]:
     asked = f"Text from the dataset {config.source!r} was asked for"
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", config.source) and not Path(config.source).is_dir():
         raise LabError(
-            asked, "It is neither a file, nor a folder, nor a dataset id", "Give `pocket`, a .txt or .jsonl file, or an id such as org/name"
+            asked,
+            "It is neither a file, nor a folder, nor a dataset id",
+            "Give `pocket`, a .txt, .jsonl or .csv file, or an id such as org/name",
         )
-    try:
+    with _dataset_problems_told(asked):
         rows = load_dataset(config.source, config.config_name, split=config.split, streaming=True)
-        first = list(islice(rows, 1))
-    except (FileNotFoundError, ValueError, ConnectionError, OSError) as error:
-        raise LabError(asked, _first_line(error), "Check the id, its configuration and split, and that the Hub can be reached") from None
-    if first and not isinstance(first[0].get(config.column), str):
+        for number, row in enumerate(rows):
+            text = row.get(config.column)
+            if number == 0 and not isinstance(text, str):
+                found = f"Its rows have no text under {config.column!r}; they have: {', '.join(row)}"
+                raise LabError(asked, found, "Set data.column to one of these")
+            if isinstance(text, str):
+                yield text
+
+
+@contextmanager
+def _dataset_problems_told(asked: str) -> Iterator[None]:
+    """Whatever the libraries raise while a dataset is found, opened or streamed becomes a LabError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        found = "It is made by a script of its publisher's, and no code is fetched and run"
         raise LabError(
-            asked, f"Its rows have no text under {config.column!r}; they have: {', '.join(first[0])}", "Set data.column to one of these"
-        )
-    for row in rows:
-        yield row[config.column]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+            asked, found, "Choose a dataset stored as files (Parquet, JSON Lines, text), such as monology/pile-uncopyrighted"
+        ) from None
+    except (ValueError, OSError, httpx2.HTTPError) as error:  # which all of the libraries' own come from
+        raise LabError(asked, first_line(error), "Check the id, its configuration and split, and that the Hub can be reached") from None

@@ -1,6 +1,7 @@
 """What can go wrong between us and the Hugging Face Hub, told in sentences. The libraries wrap it in each other's errors."""
 
 import errno
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -57,12 +58,12 @@ def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str
             "Connect to the network, give a local folder, or use what is built in: model pocket with SAE pocket-scope",
         )
     if caused_by(EntryNotFoundError):
-        return f"{repository} lacks a file: {_first_line(error)}", "Choose another revision or repository"
+        return f"{repository} lacks a file: {first_line(error)}", "Choose another revision or repository"
     if answered := [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError) and cause.response is not None]:
         return _refused(answered[0])
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
-        return f"The disk is full: {_first_line(error)}", "Make room, or set HF_HOME to a larger disk"
-    return _first_line(error), "Use a causal language model that transformers knows, stored as safetensors and without code of its own"
+        return f"The disk is full: {first_line(error)}", "Make room, or set HF_HOME to a larger disk"
+    return first_line(error), "Use a causal language model that transformers knows, stored as safetensors and without code of its own"
 
 
 def _refused(status: int) -> tuple[str, str]:
@@ -84,5 +85,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, without what nobody else may read: tokens, and the signatures in addresses."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"\bhf_\w{8,}", "hf_…", re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", line))

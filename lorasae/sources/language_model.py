@@ -10,8 +10,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 
 from lorasae.config import ModelConfig
 from lorasae.errors import LabError
+from lorasae.sources.architectures import refuse_unknown_family
 from lorasae.sources.catalog import ASSETS, HUB_MODELS, POCKET_MODEL, is_folder
+from lorasae.sources.fetching import Fetched, Progress, fetch
 from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.sources.model_files import CONFIG, TOKENIZER, fetch_weights
 
 KNOWN_MODELS = (POCKET_MODEL, *HUB_MODELS)
 
@@ -27,54 +30,68 @@ def chosen_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def location(config: ModelConfig) -> str:
-    """Folder or Hub id of the model."""
-    return str(ASSETS / "demo" / "model") if config.model == POCKET_MODEL else config.model
+def local_folder(config: ModelConfig) -> Path | None:
+    """The folder of a model that lies on this machine; None for one on the Hub."""
+    if config.model == POCKET_MODEL:
+        return ASSETS / "demo" / "model"
+    return Path(config.model) if is_folder(config.model) else None
+
+
+def pinned(config: ModelConfig) -> ModelConfig:
+    """The config with its revision made the commit that it stands for now; none for what lies on this machine.
+
+    Raises:
+        LabError: For an unknown or gated repository, or no network.
+    """
+    commit = None if local_folder(config) else _settings(config).commit
+    return config.model_copy(update={"revision": commit})
+
+
+def _settings(config: ModelConfig) -> Fetched:
+    return fetch(_asked(config), config.model, (CONFIG,), revision=config.revision, known=KNOWN_MODELS)
 
 
 def load_architecture(config: ModelConfig) -> PretrainedConfig:
     """The model's own config.json: its family and sizes, without its weights.
 
     Raises:
-        LabError: For an unknown or gated repository, no network, or a folder that holds no model transformers can read.
+        LabError: For an unknown or gated repository, no network, a folder that holds no model transformers can read, or a family in which
+            the places of SAEs are not known.
     """
-    folder = location(config)
-    if (is_folder(folder) or config.model == POCKET_MODEL) and not (Path(folder) / "config.json").is_file():
+    folder = local_folder(config) or _settings(config).folder
+    if not (folder / CONFIG).is_file():
         remedy = "Build it: python -m lorasae.demo.build" if config.model == POCKET_MODEL else "Give a folder that save_pretrained wrote"
         raise LabError(_asked(config), f"There is no config.json in {folder}", remedy)
-    with hub_problems_told(_asked(config), folder, KNOWN_MODELS):
-        return AutoConfig.from_pretrained(folder, revision=config.revision, trust_remote_code=False)
-
-
-def commit(architecture: PretrainedConfig) -> str | None:
-    """The commit on the Hub that the config was read from; None for a folder."""
-    return getattr(architecture, "_commit_hash", None)
+    with hub_problems_told(_asked(config), config.model, KNOWN_MODELS):
+        architecture = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    refuse_unknown_family(_asked(config), architecture)
+    return architecture
 
 
 def skeleton(config: ModelConfig, architecture: PretrainedConfig) -> PreTrainedModel:
     """The model's modules without weights, on the meta device: enough to see whether a place exists in it."""
-    with hub_problems_told(_asked(config), location(config), KNOWN_MODELS), torch.device("meta"):
+    with hub_problems_told(_asked(config), config.model, KNOWN_MODELS), torch.device("meta"):
         return AutoModelForCausalLM.from_config(architecture, trust_remote_code=False)
 
 
-def load_model(config: ModelConfig, architecture: PretrainedConfig) -> PreTrainedModel:
-    """The model on its device, frozen and in eval mode.
+def load_model(config: ModelConfig, architecture: PretrainedConfig, progress: Progress | None = None) -> PreTrainedModel:
+    """The model on its device, frozen and in eval mode; `progress` is told of bytes that have to be fetched.
 
     Raises:
         LabError: If its weights are missing, damaged, incomplete or only a pickle, or cannot be fetched.
     """
-    folder = location(config)
-    if is_folder(folder) and not list(Path(folder).glob("*.safetensors")):
-        found = "only a pickle (.bin), which is not opened" if list(Path(folder).glob("*.bin")) else "no weights"
+    folder = local_folder(config)
+    if folder and not list(folder.glob("*.safetensors")):
+        found = "only a pickle (.bin), which is not opened" if list(folder.glob("*.bin")) else "no weights"
         raise LabError(_asked(config), f"There are {found} in {folder}", "Save the model as safetensors: model.save_pretrained(folder)")
-    transformers.logging.disable_progress_bar()  # of the move into memory; downloads keep theirs
+    folder = folder or fetch_weights(_asked(config), config.model, config.revision, progress).folder
+    transformers.logging.disable_progress_bar()  # of the move into memory
     attention = {"attn_implementation": "eager"} if architecture.model_type == "gemma2" else {}  # softcapping: sdpa refuses it
     try:
-        with hub_problems_told(_asked(config), folder, KNOWN_MODELS):
+        with hub_problems_told(_asked(config), config.model, KNOWN_MODELS):
             model, report = AutoModelForCausalLM.from_pretrained(  # type: ignore  # a pair, because of output_loading_info
                 folder,
                 config=architecture,
-                revision=commit(architecture) or config.revision,
                 dtype=getattr(torch, config.dtype),
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -91,19 +108,20 @@ def load_model(config: ModelConfig, architecture: PretrainedConfig) -> PreTraine
     return model.to(chosen_device(config.device)).eval().requires_grad_(False)
 
 
-def load_tokenizer(config: ModelConfig, revision: str | None = None) -> Any:
-    """The model's tokenizer, at `revision` or else the config's.
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The model's tokenizer.
 
     Raises:
         LabError: If there is none, or it needs code of its own.
     """
-    folder = location(config)
-    if is_folder(folder) and not [*Path(folder).glob("tokenizer*"), *Path(folder).glob("vocab*")]:
-        raise LabError(
-            f"The tokenizer of {config.model} was asked for", f"There is none in {folder}", "Save it there: tokenizer.save_pretrained"
-        )
-    with hub_problems_told(f"The tokenizer of {config.model} was asked for", folder, KNOWN_MODELS):
-        return AutoTokenizer.from_pretrained(folder, revision=revision or config.revision, trust_remote_code=False)
+    asked = f"The tokenizer of {config.model} was asked for"
+    folder = local_folder(config)
+    if folder is None:
+        folder = fetch(asked, config.model, (CONFIG,), optional=TOKENIZER, revision=config.revision, known=KNOWN_MODELS).folder
+    if not [*folder.glob("tokenizer*"), *folder.glob("vocab*")]:
+        raise LabError(asked, f"There is none in {config.model}", "Save it there: tokenizer.save_pretrained")
+    with hub_problems_told(asked, config.model, KNOWN_MODELS):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _asked(config: ModelConfig) -> str:

@@ -9,13 +9,15 @@ from transformers import PreTrainedModel
 
 from lorasae.config import RunConfig, SpecialTokensConfig
 from lorasae.core.adapter import fitting_modules, placed_layers
-from lorasae.core.hook_points import HookPoint, parse_hook_point, place, text_config
+from lorasae.core.hook_points import HookPoint, parse_hook_point, place, refuse_another_place, text_config
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.statistics import SiteStatistics
 from lorasae.errors import LabError
 from lorasae.sources.catalog import POCKET_MODEL, is_folder, resolve
-from lorasae.sources.language_model import chosen_device, commit, load_architecture, load_model, load_tokenizer, skeleton
+from lorasae.sources.commits import Commits
+from lorasae.sources.fetching import Progress
+from lorasae.sources.language_model import chosen_device, load_architecture, load_model, load_tokenizer, pinned, skeleton
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.sae_weights import fetch_sae, read_sae
 
@@ -39,29 +41,45 @@ class Loaded:
     cards: dict[HookPoint, SAECard]
     special_tokens: SpecialTokens
     device: torch.device
-    revision: str | None  # the commit of the model that was used; None for the pocket model and local folders
+    commits: Commits  # on the Hub, of what came from there
 
 
-def load(config: RunConfig) -> Loaded:
+def load(config: RunConfig, commits: Commits | None = None, progress: Progress | None = None) -> Loaded:
     """Everything the run needs, on its device.
+
+    Args:
+        config: What is asked for.
+        commits: Those that a run was begun with; where they say nothing, the config's revision, or the newest.
+        progress: Told of bytes that have to be fetched.
 
     Raises:
         LabError: For whatever is unknown, unreachable, damaged or does not fit; misfits that metadata shows, before weights are fetched.
     """
+    commits = commits or Commits()
     device = chosen_device(config.model.device)
     cards = [resolve(ref) for ref in config.saes]
-    architecture = load_architecture(config.model)
-    bare = skeleton(config.model, architecture)
-    placed = check_pairs(cards, config.model.model, bare)
+    wanted = pinned(config.model.model_copy(update={"revision": commits.model or config.model.revision}))
+    architecture = load_architecture(wanted)
+    bare = skeleton(wanted, architecture)
+    placed = check_pairs(cards, wanted.model, bare)
     check_context(config.data.context_length, architecture)
     layers = placed_layers(config.adapter.placement, config.adapter.layers, list(placed), text_config(bare).num_hidden_layers)
     fitting_modules(bare, layers, config.adapter.modules, config.adapter.rank)
-    tokenizer = load_tokenizer(config.model, commit(architecture))
-    saes = {hook_point: load_sae(card, device)[1] for hook_point, card in placed.items()}
-    for hook_point, sae in saes.items():
-        check_size(str(placed[hook_point].ref), hook_point, sae.d_in, bare)
-    model = load_model(config.model, architecture)
-    return Loaded(model, tokenizer, saes, placed, special_tokens(config.special_tokens, tokenizer), device, commit(architecture))
+    tokenizer = load_tokenizer(wanted)
+    saes = {hook_point: load_sae(card, device, commits.of(card.ref), progress) for hook_point, card in placed.items()}
+    for hook_point, loaded in saes.items():
+        check_size(str(placed[hook_point].ref), hook_point, loaded.sae.d_in, bare)
+    model = load_model(wanted, architecture, progress)
+    of_saes = {str(placed[hook_point].ref): loaded.commit for hook_point, loaded in saes.items() if loaded.commit}
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        saes={hook_point: loaded.sae for hook_point, loaded in saes.items()},
+        cards=placed,
+        special_tokens=special_tokens(config.special_tokens, tokenizer),
+        device=device,
+        commits=Commits(wanted.revision, of_saes),
+    )
 
 
 def check_context(context_length: int, architecture: Any) -> None:
@@ -72,10 +90,22 @@ def check_context(context_length: int, architecture: Any) -> None:
         raise LabError(asked, f"The model knows positions up to {known}", f"Set data.context_length to at most {known}")
 
 
-def load_sae(card: SAECard, device: torch.device) -> tuple[HookPoint, FrozenSAE]:
-    """The SAE of a card, with the place it belongs to."""
-    sae = fetch_sae(card.ref) if card.folder is None else read_sae(card.folder)
-    return hook_point_of(card), sae.to(device)
+@dataclass(frozen=True)
+class LoadedSAE:
+    """An SAE with the place it belongs to, and the commit it is of if it came from the Hub."""
+
+    hook_point: HookPoint
+    sae: FrozenSAE
+    commit: str | None
+
+
+def load_sae(card: SAECard, device: torch.device, revision: str | None = None, progress: Progress | None = None) -> LoadedSAE:
+    """The SAE of a card; one from the Hub is of the commit `revision`, or of the newest."""
+    hook_point = hook_point_of(card)
+    if card.folder is not None:
+        return LoadedSAE(hook_point, read_sae(card.folder).to(device), None)
+    fetched = fetch_sae(card.ref, revision, progress)
+    return LoadedSAE(hook_point, fetched.sae.to(device), fetched.commit)
 
 
 def special_tokens(config: SpecialTokensConfig, tokenizer: Any) -> SpecialTokens:
@@ -123,6 +153,7 @@ def check_pair(card: SAECard, model_name: str, model: nn.Module) -> HookPoint:
     """
     hook_point = hook_point_of(card)
     place(model, hook_point)
+    refuse_another_place(model, card.hook_point or "")
     if card.d_in is not None:
         check_size(str(card.ref), hook_point, card.d_in, model)
     if card.model is not None and not may_be_same_model(card.model, model_name):

@@ -1,20 +1,21 @@
-"""The weights of an SAE: a folder in sae-lens's format, or a release fetched through sae-lens, made into one FrozenSAE in float32."""
+"""The weights of an SAE, out of a folder in sae-lens's format or a published release, made into one FrozenSAE in float32."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lorasae.config import SAERef
+from lorasae.core.hook_points import parse_hook_point
 from lorasae.core.sae import FrozenSAE, sae_from_weights
 from lorasae.errors import LabError
-from lorasae.sources.catalog import sae_config, with_defaults
-from lorasae.sources.hub_problems import hub_problems_told
-from lorasae.sources.registry import registry
-from lorasae.sources.sae_card import refuse_unspliceable
+from lorasae.sources.catalog import sae_config
+from lorasae.sources.fetching import Progress, fetch
+from lorasae.sources.sae_formats.formats import format_of, published
+from lorasae.sources.sae_formats.sae_lens_files import stored
+from lorasae.sources.sae_formats.stored import Stored
 
 _BIASES = {"standard": ("b_enc",), "topk": ("b_enc",), "jumprelu": ("b_enc", "threshold"), "gated": ("b_gate", "r_mag", "b_mag")}
 _NORMALISATIONS = {
@@ -32,46 +33,61 @@ def read_sae(folder: Path) -> FrozenSAE:
         LabError: For an architecture that is not known, and for weights that are missing, damaged, of another shape or not finite.
     """
     asked, config = f"The SAE in {folder} was asked for", sae_config(folder)
-    _check_settings(asked, config)
     path = folder / "sae_weights.safetensors"
     if not path.is_file():
         raise LabError(asked, "There is no sae_weights.safetensors in it", "Copy the weights there; pickles (.pt) are not opened")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            slices = {name: file.get_slice(name) for name in names}
-            _check_tensors(asked, config, {name: tuple(part.get_shape()) for name, part in slices.items()})
-            weights = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise LabError(asked, f"Its weights are damaged: {error}", "Copy or fetch them again") from error
-    return frozen_sae(asked, config, weights)
+    _check_settings(asked, config)
+    return frozen_sae(asked, stored(asked, config, path))
 
 
-def fetch_sae(ref: SAERef) -> FrozenSAE:
-    """The SAE of a release in sae-lens's registry, fetched or from the Hub's cache.
+@dataclass(frozen=True)
+class FetchedSAE:
+    """A published SAE, and the commit it is of."""
+
+    sae: FrozenSAE
+    commit: str
+
+
+def fetch_sae(ref: SAERef, revision: str | None = None, progress: Progress | None = None) -> FetchedSAE:
+    """The SAE of a release in sae-lens's registry, from the Hub's cache or else fetched; never through a pickle.
+
+    Args:
+        ref: Release and id.
+        revision: The commit to take it of; None: the newest.
+        progress: Told as bytes arrive.
 
     Raises:
-        LabError: If it cannot be fetched, or turns out to be no SAE that can be spliced.
+        LabError: If it cannot be fetched, is damaged, or turns out to be no SAE that can be spliced where it is said to sit.
     """
-    from sae_lens import SAE  # here, because it takes seconds and most runs do without
+    asked, source = f"The SAE {ref} was asked for", published(ref)
+    layout = format_of(asked, source)
+    paths = {f"{source.path}/{name}": name for name in (*layout.files, *layout.optional)}
+    needed, optional = list(paths)[: len(layout.files)], list(paths)[len(layout.files) :]
+    fetched = fetch(asked, source.repository, needed, optional=optional, revision=revision, progress=progress)
+    found = layout.read(asked, source, {paths[name]: path for name, path in fetched.files.items()})
+    _check_place(asked, source.card.hook_point, found.config["metadata"].get("hook_name"))
+    return FetchedSAE(frozen_sae(asked, found, source.norm_factor), fetched.commit)
 
-    asked = f"The SAE {ref} was asked for"
-    with hub_problems_told(asked, registry()[ref.release]["repo_id"], ()):
-        fetched = SAE.from_pretrained(ref.release, ref.sae_id)
-    config = with_defaults(fetched.cfg.to_dict())
-    refuse_unspliceable(ref, config["architecture"], config["metadata"].get("hook_name"), config["metadata"].get("hook_name_out"))
-    weights = {name: tensor.detach() for name, tensor in fetched.state_dict().items()}
+
+def frozen_sae(asked: str, found: Stored, norm_factor: float | None = None) -> FrozenSAE:
+    """An SAE out of its files, checked; whatever precision they were stored in, its tensors are float32.
+
+    Args:
+        asked: What was asked for, as a sentence.
+        found: Settings, shapes and tensors.
+        norm_factor: For SAEs trained on activations of mean norm sqrt(d_in): what activations of the model are to be multiplied by.
+    """
+    config = found.config
     _check_settings(asked, config)
-    _check_tensors(asked, config, {name: tuple(tensor.shape) for name, tensor in weights.items()})
-    return frozen_sae(asked, config, weights)
-
-
-def frozen_sae(asked: str, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> FrozenSAE:
-    """Checked settings and tensors made into an SAE; whatever precision they were stored in, they are float32 here."""
-    weights = {name: tensor.to(torch.float32) for name, tensor in weights.items()}
+    _check_tensors(asked, config, found.shapes)
+    weights = found.read()
     for name, tensor in weights.items():
-        if not tensor.isfinite().all():
+        if not all(bound.isfinite() for bound in tensor.aminmax()):  # which a nan passes through; isfinite of a tensor would double it
             raise LabError(asked, f"Its tensor {name} holds values that are not finite", "Fetch the weights again, or choose another SAE")
+    if norm_factor is not None and config["normalize_activations"] == "expected_average_only_in":
+        weights["W_enc"].mul_(norm_factor)
+        weights["W_dec"].div_(norm_factor)
+        weights["b_dec"].div_(norm_factor)
     if config["rescale_acts_by_decoder_norm"]:
         weights = _decoder_norms_folded(weights)
     normalisation = _NORMALISATIONS[config["normalize_activations"]]
@@ -80,6 +96,16 @@ def frozen_sae(asked: str, config: Mapping[str, Any], weights: Mapping[str, Tens
     return sae_from_weights(
         config["architecture"], weights, k=config["k"], subtract_b_dec=config["apply_b_dec_to_input"], normalisation=normalisation
     )
+
+
+def _check_place(asked: str, listed: str | None, stated: str | None) -> None:
+    """Hold the place that the SAE's files state against the one that the registry lists; names that cannot be read say nothing."""
+    try:
+        places = {parse_hook_point(name) for name in (listed, stated) if name}
+    except LabError:
+        return
+    if len(places) > 1:
+        raise LabError(asked, f"It is listed at {listed}, but its own settings say {stated}", "Choose another SAE")
 
 
 def _decoder_norms_folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

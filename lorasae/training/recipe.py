@@ -58,7 +58,7 @@ def adapt(run: Run, listener: Listener | None = None) -> dict[str, Any]:
 
 
 def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
-    bench = set_up(run, report)
+    bench = set_up(run, report, stop)
     recorder = Recorder(bench, report.remark)
     first, train_s = take_up_newest(bench, report)
     if not first:

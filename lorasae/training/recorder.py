@@ -105,7 +105,8 @@ class Recorder:
             try:
                 card = resolve(ref)
                 check_pair(card, self._bench.config.model.model, self._bench.loaded.model)
-                self._opened[ref] = load_sae(card, torch.device("cpu"))
+                loaded = load_sae(card, torch.device("cpu"))
+                self._opened[ref] = loaded.hook_point, loaded.sae
             except LabError as error:
                 self._opened[ref] = None
                 self._remark(f"replay: the features pinned of {ref} are not recorded: {error}")

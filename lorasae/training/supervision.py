@@ -67,6 +67,13 @@ class Report:
         self.status = replace(self.status, fraction=fraction, eta_s=eta_s)
         self._write_if_due()
 
+    def arriving(self, message: str, fraction: float, eta_s: float | None) -> None:
+        """How far a download is. The first word of it is a phase of its own."""
+        if self.status.phase != "downloading":
+            self.phase("downloading", message)
+        self.status = replace(self.status, message=message)
+        self.progress(fraction, eta_s)
+
     def row(self, row: dict[str, Any], eta_s: float | None = None, step_s: float | None = None) -> None:
         self.run.append_metrics(row)
         n_steps = self.status.n_steps

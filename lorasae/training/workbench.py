@@ -5,6 +5,7 @@ import math
 import resource
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +20,17 @@ from lorasae.core.hook_points import HookPoint, decoder_blocks, module_path, pla
 from lorasae.core.splice import Transform
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, Corpus, prepare
+from lorasae.sources.fetching import Progress
 from lorasae.sources.loading import Loaded, load
 from lorasae.sources.still_to_fetch import still_to_fetch
 from lorasae.store.checkpoints import Checkpoint
+from lorasae.store.commit_record import record_commits, recorded_commits
 from lorasae.store.durable import replace_file
 from lorasae.store.run_folder import Run
 from lorasae.store.source_record import record_source
 from lorasae.training.heldout_part import part_of, size_of_part
 from lorasae.training.pace import Pace
-from lorasae.training.supervision import Report
+from lorasae.training.supervision import Report, StopRequest
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Workbench:
         return self.corpus.heldout[part_of(self.run, len(self.corpus.heldout))]
 
 
-def set_up(run: Run, report: Report) -> Workbench:
+def set_up(run: Run, report: Report, stop: StopRequest) -> Workbench:
     """Everything in memory and checked, the adapter fresh, the held-out text on disk."""
     config = run.config
     torch.manual_seed(config.seed)
@@ -59,7 +62,8 @@ def set_up(run: Run, report: Report) -> Workbench:
         report.phase("downloading", f"{', '.join(missing)}, once; later runs find it on this machine")
     else:
         report.phase("loading", f"{config.model.model}; SAE {', '.join(map(str, config.saes))}; {adapter}")
-    loaded = load(config)
+    loaded = load(config, recorded_commits(run), _arriving(report, stop))
+    record_commits(run, loaded.commits)
     model = attach_adapter(loaded, config.adapter)
     report.phase("reading", f"text from {config.data.source}")
     record_source(run, config)
@@ -72,6 +76,20 @@ def set_up(run: Run, report: Report) -> Workbench:
     bench = Workbench(run, config, loaded, corpus, model, optimizer, transforms, Pace())
     bench.pace.plan(config, len(corpus.heldout), size_of_part(len(corpus.heldout)))
     return bench
+
+
+def _arriving(report: Report, stop: StopRequest) -> Progress:
+    """Tells how far a download is, with the time left at its pace; a stop is heeded in the middle of it, and what has come is kept."""
+    began: dict[str, tuple[float, int]] = {}  # repository -> when its first byte of now came, and how many were here before
+
+    def arrived(repository: str, here: int, n_bytes: int) -> None:
+        stop.heed(f"Stopped while fetching {repository}; what has come is kept", trained=False)
+        started, before = began.setdefault(repository, (time.monotonic(), here))
+        fetched = here - before
+        left_s = (time.monotonic() - started) / fetched * (n_bytes - here) if fetched else None
+        report.arriving(f"{repository}: {here / 1e6:,.0f} of {n_bytes / 1e6:,.0f} MB", here / n_bytes if n_bytes else 1.0, left_s)
+
+    return arrived
 
 
 def attach_adapter(loaded: Loaded, config: AdapterConfig) -> PeftModel:
@@ -127,7 +145,7 @@ def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
     """The adapter in PEFT format and lorasae.json, each whole or not there."""
     run, config = bench.run, bench.config
     peft_config = bench.model.peft_config["default"]
-    peft_config.base_model_name_or_path, peft_config.revision = config.model.model, bench.loaded.revision
+    peft_config.base_model_name_or_path, peft_config.revision = config.model.model, bench.loaded.commits.model
     beside = run.folder / "adapter.tmp"
     shutil.rmtree(beside, ignore_errors=True)
     bench.model.save_pretrained(str(beside), save_embedding_layers=False)  # "auto" would ask the Hub
@@ -138,7 +156,7 @@ def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
         "step": step,
         "n_steps": config.n_steps,
         "config": config.model_dump(mode="json"),
-        "model_revision": bench.loaded.revision,
+        "model_revision": bench.loaded.commits.model,
         "saes": [_sae_record(bench, hook_point, after) for hook_point in sorted(bench.loaded.saes)],
         "special_tokens": {"bypassed": bench.loaded.special_tokens.bypassed, "unscored": bench.loaded.special_tokens.unscored},
         "heldout": {"n_sequences": len(bench.corpus.heldout), "n_tokens": int(after.n_positions.sum()), "file": run.heldout.name},
@@ -168,6 +186,7 @@ def _sae_record(bench: Workbench, hook_point: HookPoint, after: Measurement) -> 
     return {
         "release": card.ref.release,
         "sae_id": card.ref.sae_id,
+        "revision": bench.loaded.commits.of(card.ref),
         "hook_point": str(hook_point),
         "module": module_path(bench.model, hook_point),
         "side": place(bench.model, hook_point)[1],

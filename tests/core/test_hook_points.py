@@ -5,7 +5,16 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from lorasae.core.hook_points import HookPoint, decoder_blocks, decoder_blocks_path, parse_hook_point, place, stream_of, with_stream
+from lorasae.core.hook_points import (
+    HookPoint,
+    decoder_blocks,
+    decoder_blocks_path,
+    parse_hook_point,
+    place,
+    refuse_another_place,
+    stream_of,
+    with_stream,
+)
 from lorasae.errors import LabError
 from tests.toys import D_IN, FAMILIES, N_LAYERS, VOCAB, tiny_model
 
@@ -149,16 +158,112 @@ def test_our_own_spelling_is_read_back(hook_point):
         ("model.language_model.layers.5.output", HookPoint(5, "resid_post")),
         ("transformer.h.2", HookPoint(2, "resid_post")),
         ("gpt_neox.layers.4.input", HookPoint(4, "resid_pre")),
+        ("language_model.model.layers.5.output", HookPoint(5, "resid_post")),
+        ("model.language_model.layers.5.self_attn.o_proj.input", HookPoint(5, "attn_z")),
+        ("transformer.h.2.attn.c_proj.input", HookPoint(2, "attn_z")),
+        ("transformer.h.2.mlp.output", HookPoint(2, "mlp_out")),
+        ("gpt_neox.layers.4.attention.dense.input", HookPoint(4, "attn_z")),
+        ("gpt_neox.layers.4.attention.output", HookPoint(4, "attn_out")),
+        ("model.layers.3.mlp.output", HookPoint(3, "mlp_out")),
+        ("model.layers.3.self_attn.output", HookPoint(3, "attn_out")),
     ],
 )
 def test_both_naming_schemes_are_read(name, hook_point):
     assert parse_hook_point(name) == hook_point
 
 
-@pytest.mark.parametrize("name", ["hook_embed", "blocks.3.hook_resid_mid", "blocks.x.hook_resid_post", "model.layers.3.mlp.gate", "", "3"])
-def test_places_that_cannot_be_spliced_are_refused_with_those_that_can(name):
-    with pytest.raises(LabError, match=r"blocks\.L\.hook_resid_post"):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("hook_embed", "the embedding"),
+        ("blocks.3.hook_resid_mid", "between attention and MLP"),
+        ("blocks.3.ln2.hook_normalized", "the input of a transcoder"),
+        ("blocks.3.hook_mlp_in", "the input of a transcoder"),
+        ("model.layers.3.pre_feedforward_layernorm.output", "the input of a transcoder"),
+        ("blocks.3.mlp.hook_post", "inside attention or MLP"),
+        ("blocks.3.attn.hook_q", "inside attention or MLP"),
+        ("blocks.x.hook_resid_post", ""),
+        ("model.layers.3.mlp.gate", ""),
+        ("", ""),
+        ("3", ""),
+    ],
+)
+def test_places_that_cannot_be_spliced_are_refused_with_the_reason_and_those_that_can(name, why):
+    with pytest.raises(LabError, match=rf"{why}.*blocks\.L\.hook_resid_post"):
         parse_hook_point(name)
+
+
+PATHS = {
+    "gemma2": ("model.layers", "self_attn.o_proj.input", "post_attention_layernorm.output", "post_feedforward_layernorm.output"),
+    "gemma3": ("model.layers", "self_attn.o_proj.input", "post_attention_layernorm.output", "post_feedforward_layernorm.output"),
+    **dict.fromkeys(("llama", "qwen2", "qwen3", "mistral"), ("model.layers", "self_attn.o_proj.input", "self_attn.output", "mlp.output")),
+    "gpt2": ("transformer.h", "attn.c_proj.input", "attn.output", "mlp.output"),
+    "gpt_neox": ("gpt_neox.layers", "attention.dense.input", "attention.output", "mlp.output"),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_s_own_module_paths_name_its_places(family):
+    model, (blocks, *ends) = tiny_model(family), PATHS[family]
+    assert decoder_blocks_path(model) == blocks
+    for end, site in zip([*ends, "input", "output"], ["attn_z", "attn_out", "mlp_out", "resid_pre", "resid_post"], strict=True):
+        name = f"{blocks}.2.{end}"
+        assert parse_hook_point(name) == HookPoint(2, site)  # type: ignore[arg-type]
+        refuse_another_place(model, name)
+        path, _, side = name.rpartition(".")
+        assert place(model, HookPoint(2, site)) == (model.get_submodule(path), side)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("gemma2", "model.layers.2.mlp.output"),
+        ("gemma3", "model.layers.2.self_attn.output"),
+        ("llama", "model.layers.2.post_attention_layernorm.output"),
+        ("llama", "model.layers.2.post_feedforward_layernorm.output"),
+    ],
+)
+def test_a_module_path_that_means_another_place_in_this_family_is_refused(family, name):
+    with pytest.raises(LabError, match="another place"):
+        refuse_another_place(tiny_model(family), name)
+
+
+@pytest.mark.parametrize("name", ["blocks.2.hook_mlp_out", "model.layers.2.output", "model.layers.2", "model.layers.2.input"])
+def test_names_that_mean_one_place_everywhere_pass(name):
+    refuse_another_place(tiny_model("gemma2"), name)
+
+
+def test_every_place_that_the_registry_lists_is_read_or_refused_with_a_reason():
+    from lorasae.config import SAERef
+    from lorasae.sources.registry import registered_card, registry
+
+    listed = set()
+    for release, row in registry().items():
+        for sae in row["saes"]:
+            try:
+                listed.add(registered_card(SAERef(release=release, sae_id=sae["id"])).hook_point)
+            except LabError:  # a transcoder, or only a pickle
+                continue
+    assert {parse_hook_point(name).site for name in listed if name and "resid_mid" not in name and name != "hook_embed"} == set(SITES)
+    assert None not in listed
+
+
+def test_gemma_3_with_its_eyes_has_the_places_of_its_language_part():
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration, SiglipVisionConfig
+
+    text = tiny_model("gemma3").config
+    eyes = SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=N_LAYERS, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    model = Gemma3ForConditionalGeneration(
+        Gemma3Config(text_config=text.to_dict(), vision_config=eyes.to_dict(), mm_tokens_per_image=4)
+    ).eval()
+    assert decoder_blocks_path(model) == "model.language_model.layers"
+    seen = streams(model, ALL)
+    for layer in range(N_LAYERS):
+        before, attention, mlp, after = (seen[HookPoint(layer, site)] for site in ("resid_pre", "attn_out", "mlp_out", "resid_post"))
+        torch.testing.assert_close(before + attention + mlp, after)
+    refuse_another_place(model, "model.language_model.layers.2.post_feedforward_layernorm.output")
 
 
 def test_hook_points_are_ordered_as_the_forward_pass_meets_them():
