@@ -42,7 +42,7 @@ def layer_choices(offered: tuple[SAECard, ...]) -> list[tuple[str, int]]:
     counts: dict[int, int] = {}
     for card in offered:
         counts[card.layer] = counts.get(card.layer, 0) + 1
-    return [(f"Layer {layer} · {count(n, 'SAE')}", layer) for layer, n in sorted(counts.items())]
+    return [(f"{layer} · {count(n, 'SAE')}", layer) for layer, n in sorted(counts.items())]
 
 
 def sae_choices(offered: tuple[SAECard, ...], layer: int | None) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ def test_the_picture_follows_what_is_chosen_by_box_map_and_keyboard(
     expect(caption).to_contain_text("after layer 2. LoRA of rank 16 on layers 3–5: 165,888 trained numbers")
     picture(page, "adapt")
     page.locator("#adapt-layer input").click()
-    page.get_by_role("option", name="Layer 1").click()
+    page.get_by_role("option", name="1 · 6 SAEs").click()
     expect(caption).to_contain_text("after layer 1. LoRA of rank 16 on layers 2–5")
     page.locator('.saemap-mark[data-name="pocket-scope / layer_1/width_512/average_l0_6"]').click()
     expect(page.locator("#adapt-sae input")).to_have_value(
@@ -105,9 +105,8 @@ def test_the_text_of_a_chosen_sae_ends_before_its_arrow(visit: Callable[..., Vis
     page = visit("/adapt").page
     ready(page)
     room = """(box) => {
-        const input = box.querySelector("input"), arrow = box.querySelector(".icon-wrap, .dropdown-arrow");
-        const end = input.getBoundingClientRect().right - parseFloat(getComputedStyle(input).paddingRight);
-        return arrow.getBoundingClientRect().left - end;
+      const input = box.querySelector("input"), arrow = box.querySelector(".icon-wrap").getBoundingClientRect();
+      return arrow.left - (input.getBoundingClientRect().right - parseFloat(getComputedStyle(input).paddingRight));
     }"""
     for name in ("model", "layer", "sae"):
         assert page.locator(f"#adapt-{name}").evaluate(room) >= 0
@@ -125,7 +124,7 @@ def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[
     expect(page.get_by_text("It holds zero bytes")).to_be_visible()
     upload.set_input_files(tmp_path / "good.jsonl")
     expect(page.get_by_text("good.jsonl is kept: 114 bytes, 3 documents.")).to_be_visible()
-    too_little = problem(page, "The text good.jsonl was given. It has 90 bytes of text in 3 documents: about 22 tokens.")
+    too_little = problem(page, "The text good.jsonl was given. It has 75 bytes of text in 3 documents: about 18 tokens.")
     expect(too_little).to_contain_text("Give more text, or fewer tokens per sequence")
     expect(page.locator("#adapt-start")).to_be_disabled()
     expect(page.locator("#adapt-data-column :is(input, textarea)").first).to_have_value("body")

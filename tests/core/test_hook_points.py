@@ -235,7 +235,8 @@ def test_names_that_mean_one_place_everywhere_pass(name):
 
 def test_every_place_that_the_registry_lists_is_read_or_refused_with_a_reason():
     from lorasae.config import SAERef
-    from lorasae.sources.registry import registered_card, registry
+    from lorasae.sources.registered_saes import registered_card
+    from lorasae.sources.registry import registry
 
     listed = set()
     for release, row in registry().items():
