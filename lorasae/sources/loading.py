@@ -154,7 +154,7 @@ def check_pair(card: SAECard, model_name: str, model: nn.Module) -> HookPoint:
     hook_point = hook_point_of(card)
     place(model, hook_point)
     refuse_another_place(model, card.hook_point or "")
-    if card.d_in is not None:
+    if card.d_in is not None and not _belongs_to(card, model_name):
         check_size(str(card.ref), hook_point, card.d_in, model)
     if card.model is not None and not may_be_same_model(card.model, model_name):
         raise LabError(
@@ -163,6 +163,11 @@ def check_pair(card: SAECard, model_name: str, model: nn.Module) -> HookPoint:
             f"Choose the model {card.model}, or an SAE of {model_name}",
         )
     return hook_point
+
+
+def _belongs_to(card: SAECard, model_name: str) -> bool:
+    """Whether a published SAE is asked for in the very model it was published for: then its weights say what its size is, not a table."""
+    return card.repository is not None and card.model is not None and _short_name(card.model) == _short_name(model_name)
 
 
 def check_size(name: str, hook_point: HookPoint, d_in: int, model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lorasae.config import SAERef
 from lorasae.errors import LabError
+from lorasae.sources.registered_saes import registered_saes
 from lorasae.sources.registry import registry
 from lorasae.sources.sae_formats.formats import FORMATS
 from lorasae.sources.sae_weights import fetch_sae
@@ -147,11 +148,8 @@ def test_an_sae_in_sae_lens_s_older_layout_is_the_one_that_sae_lens_makes_of_it(
 
 
 def test_every_layout_of_the_registry_that_is_neither_pickle_nor_transcoder_is_read():
-    from lorasae.sources.registry import _PICKLE_LOADERS
-
-    loaders = {row.get("conversion_func") or "sae_lens" for row in registry().values()}
-    transcoders = {name for name in loaders if "transcoder" in name or name == "temporal"}
-    assert loaders - transcoders - set(_PICKLE_LOADERS) == set(FORMATS)
+    offered = {registry()[card.ref.release].get("conversion_func") or "sae_lens" for card in registered_saes().cards}
+    assert offered == set(FORMATS)
 
 
 def test_an_array_of_python_objects_is_not_opened(hub_cache):
