@@ -19,6 +19,7 @@ from lorasae.sources.loading import load
 from lorasae.store.replay import replay_of
 from lorasae.store.run_folder import EXAMPLE_FOLDER, EXAMPLE_ID, Run
 from lorasae.store.runs import RunStore
+from lorasae.training.heldout_part import part_of
 
 EXAMPLE = Run(EXAMPLE_FOLDER)
 METRICS = list(EXAMPLE.metrics())
@@ -53,7 +54,11 @@ def test_measuring_again_finds_the_loss_that_it_states() -> None:
     special = SpecialTokens(**{key: tuple(ids) for key, ids in EXAMPLE.result["special_tokens"].items()})
     with torch.no_grad():
         part = measure(
-            model, micro_batches(chunks[:24], 8, loaded.device), loaded.saes, special, ("original", "original_sae", "adapted_sae")
+            model,
+            micro_batches(chunks[part_of(EXAMPLE, len(chunks))], 8, loaded.device),
+            loaded.saes,
+            special,
+            ("original", "original_sae", "adapted_sae"),
         )
     found, errors = part.metrics(), EXAMPLE.result["results"]
     for key in ("ce_original", "ce_original_sae", "ce_adapted_sae", "gap_closed"):
