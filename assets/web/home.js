@@ -28,7 +28,7 @@ export async function mount(element) {
         ...sentences(),
         h("div.home-actions", { "data-tour": "start" }, start.element, finished),
         start.trouble,
-        h("p.lab-note", {}, "The ", term("pocket", "pocket model"), " comes with the lab. A repair takes a minute or two: no account, no download, no code."),
+        h("p.lab-note", {}, "The ", term("pocket", "pocket model"), " comes with the lab. A repair takes about two minutes: no account, no download, no code."),
         invitation(),
       ),
       picture.element,

@@ -106,7 +106,7 @@ async function list(element, asked) {
 
   function nothing(n, q) {
     if (!n)
-      return empty("You have no runs yet. The pocket adaptation takes about a minute on two cores.", {
+      return empty("You have no runs yet. The pocket adaptation takes about two minutes on two cores.", {
         href: "/",
         text: "Start the pocket adaptation",
       });

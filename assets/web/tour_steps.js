@@ -8,7 +8,7 @@ export const STEPS = [
     query: {},
     at: ".home-actions",
     title: "Two ways to begin",
-    text: "The first button repairs the pocket model here and now, in a minute or two. The second opens a repair that is finished. The tour goes on with that one.",
+    text: "The first button repairs the pocket model here and now, in about two minutes. The second opens a repair that is finished. The tour goes on with that one.",
   },
   {
     ...RUN,
