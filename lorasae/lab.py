@@ -10,6 +10,7 @@ from types import TracebackType
 from lorasae.errors import LabError
 from lorasae.inspection.inspector import Inspector
 from lorasae.jobs.jobs import Jobs, open_jobs
+from lorasae.publishing.desk import PublishingDesk
 from lorasae.settings import LabSettings
 from lorasae.store.claims import Claim, claim
 from lorasae.store.run_index import RunIndex
@@ -25,6 +26,7 @@ class Lab:
     index: RunIndex
     jobs: Jobs
     inspector: Inspector
+    publishing: PublishingDesk = field(default_factory=PublishingDesk)
     home_claim: Claim | None = field(default=None, repr=False)
 
     def problems(self) -> list[str]:
@@ -58,7 +60,7 @@ def open_lab(settings: LabSettings) -> Lab:
         raise
     if jobs.index.damaged:
         print(f"The index of runs was damaged; it is built anew from the runs, and kept as {jobs.index.damaged}", file=sys.stderr)
-    return Lab(settings, store, jobs.index, jobs, Inspector(settings.home), home_claim)
+    return Lab(settings, store, jobs.index, jobs, Inspector(settings.home), home_claim=home_claim)
 
 
 def _home_claimed(home: Path) -> Claim:

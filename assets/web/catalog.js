@@ -9,7 +9,7 @@ const short = (n) => (n >= 2 ** 20 ? `${Math.round(n / 2 ** 20)}M` : n >= 10_000
 const WORDS = { model: (value) => (value === "pocket" ? "Pocket model (built in)" : value), site: (value) => value, width: (value) => `${count(value)} features` };
 
 const GROUPS = [
-  { title: "Built in", sentence: "Comes with the lab: nothing to fetch, and a run takes a minute or two.", links: [["Pocket model", "pocket"]] },
+  { title: "Built in", sentence: "Comes with the lab: nothing to fetch, and a run takes about two minutes.", links: [["Pocket model", "pocket"]] },
   {
     title: "Real, small",
     sentence: "Open to everybody, half a gigabyte at most: a laptop is enough.",

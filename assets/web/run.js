@@ -5,6 +5,7 @@ import { loadPlotly } from "/lab/assets/chart.js";
 import { ENDED, follow } from "/lab/assets/live.js";
 import { logTail } from "/lab/assets/log.js";
 import { called, isBusy, progress, stateWord, tabTitle } from "/lab/assets/progress.js";
+import { publishing } from "/lab/assets/publish.js";
 import { mount as mountReplay } from "/lab/assets/replay.js";
 import { measuredNow, result } from "/lab/assets/result.js";
 import { runCharts } from "/lab/assets/run_charts.js";
@@ -44,6 +45,7 @@ function page(element, summary, defaults) {
   const saes = h("div");
   const replay = h("div");
   const keeping = h("div.lab-stack");
+  const published = h("div");
   const filesBox = h("div", {}, files(run));
 
   element.replaceChildren(
@@ -57,6 +59,7 @@ function page(element, summary, defaults) {
     section("Replay", replay),
     section("Settings", saes, settingsTable(run.config, defaults, run.saes)),
     section("Files", filesBox, logTail(run)),
+    published,
     section("Who may look", keeping),
   );
   const live = follow(run.run_id, { history, rows, status, away: tellAway });
@@ -112,6 +115,7 @@ function page(element, summary, defaults) {
       buttons.replaceChildren(...runButtons(run, changed));
       end.replaceChildren(...ending(run));
       keeping.replaceChildren(...keepingNow());
+      published.replaceChildren(...(run.results && run.may_act ? [section("Publish", publishing(run))] : []));
     }
     parts.result.update(run, series);
     saes.replaceChildren(spliced(run.saes));

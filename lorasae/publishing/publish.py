@@ -19,6 +19,7 @@ from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
 
 TOLERANCE = 1e-4  # nats per token by which the downloaded adapter may differ from the one that was published
+_RECORD = "published.json"
 Measured = Callable[[Run, Run], dict[str, Any]]
 
 
@@ -35,14 +36,19 @@ def publish(run: Run, target: Target, api: HfApi, measured_again: Measured | Non
     Raises:
         LabError: If the run cannot be published, the Hub refuses, or the downloaded adapter does not do what the run's own does.
     """
-    what, known = publication(run), _published(run, target.repo_id)
+    what, known = publication(run), _known(run, target.repo_id)
     with hub_problems_told(f"The run {run.run_id} was to be published as {target.repo_id}", target.repo_id, ()):
         pushed = _push(what, target, api, known.get("checked"), told)
-        if measured_again is None or target.as_pull_request or "checked" in known:
+        if target.as_pull_request:
+            return pushed
+        if "checked" not in known:
+            write_json(run.folder / _RECORD, {"repo_id": target.repo_id, "commit": pushed.commit, "url": pushed.url})
+        if measured_again is None or "checked" in known:
             return pushed
         told("downloading it again")
         checked = _checked(run, pushed, api, measured_again, told)
-        write_json(run.folder / "published.json", {"repo_id": target.repo_id, "commit": pushed.commit, "checked": checked})
+        record = {"repo_id": target.repo_id, "commit": pushed.commit, "url": pushed.url, "checked": checked}
+        write_json(run.folder / _RECORD, record)  # before the commit that says so: done again, the same card is made
         told("writing what was measured on the card")
         return _push(what, target, api, checked, told)
 
@@ -81,10 +87,15 @@ def _checked(run: Run, pushed: Pushed, api: HfApi, measured_again: Measured, tol
     return checked
 
 
-def _published(run: Run, repo_id: str) -> dict[str, Any]:
-    """What is known of an earlier publication under that name."""
+def published(run: Run) -> dict[str, Any] | None:
+    """Where a run was last published, and what was measured there; None if it never was."""
     try:
-        known = json.loads((run.folder / "published.json").read_text(encoding="utf-8"))
+        return json.loads((run.folder / _RECORD).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return {}
+        return None
+
+
+def _known(run: Run, repo_id: str) -> dict[str, Any]:
+    """What is known of an earlier publication under that name."""
+    known = published(run) or {}
     return known if known.get("repo_id") == repo_id else {}

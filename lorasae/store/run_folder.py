@@ -15,6 +15,8 @@ checkpoints/     where it can be taken up again (lorasae/store/checkpoints.py)
 heldout.npy      the held-out tokens, so that anyone can measure on the same text
 part.json        which of them the short evaluations during training use (lorasae/training/heldout_part.py)
 adapter/         the adapter in PEFT format
+published.json   where it was published last, and what was measured there (lorasae/publishing/publish.py)
+origin.json      the repository it was opened from (lorasae/publishing/reopen.py)
 lorasae.json     the result: everything needed to use, verify and reproduce the adapter
 """
 

@@ -21,6 +21,7 @@ from lorasae.web.health import add_health_routes
 from lorasae.web.inspect_routes import add_inspect_routes
 from lorasae.web.live import Live, add_live_route
 from lorasae.web.problems import answer_problems
+from lorasae.web.publish_routes import add_publish_routes
 from lorasae.web.run_routes import add_run_routes
 
 
@@ -48,6 +49,7 @@ def web_app(lab: Lab) -> WebApp:
     add_catalog_routes(app)
     add_first_repair_route(app, lab)
     add_inspect_routes(app, lab)
+    add_publish_routes(app, lab)
     return WebApp(app, add_live_route(app, lab, files))
 
 

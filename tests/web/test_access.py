@@ -28,6 +28,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "share": {"shared": True},
     "delete": {"with_files": False},
     "pins": {"text": "a text", "features": []},
+    "publishing": {"repo_id": "me/adapter", "private": True},
+    "preview": {"repo_id": "me/adapter"},
 }
 HOSTILE = [
     "..",
@@ -114,6 +116,11 @@ def test_no_route_hides_in_something_mounted(world: World) -> None:
     assert all(isinstance(route, APIRoute) for route in world.web.app.routes)
 
 
+def welcome(method: str, path: str) -> int:
+    """What an owner is answered about a run that has no result yet: publishing is allowed, and there is nothing to publish."""
+    return 409 if method == "POST" and "/publishing" in path else 200
+
+
 def ask(world: World, who: str, method: str, path: str, run_id: str) -> int:
     query = "?feature=0" if path.endswith(("/feature", "/steer")) else ""
     body = BODIES.get(path.rsplit("/", 1)[-1], {}) if method == "POST" else None
@@ -129,8 +136,11 @@ def test_looking_and_acting_are_allowed_as_said(world: World, who: str) -> None:
     private, shared = world.run("A"), world.run("A", shared=True)
     for method, path in about_a_run(world):
         is_reading = method == "GET"
-        assert ask(world, who, method, path, private.run_id) == (200 if who == "A" else 404), (method, path)
-        assert ask(world, who, method, path, shared.run_id) == (200 if who == "A" or is_reading else 403), (method, path)
+        assert ask(world, who, method, path, private.run_id) == (welcome(method, path) if who == "A" else 404), (method, path)
+        assert ask(world, who, method, path, shared.run_id) == (welcome(method, path) if who == "A" or is_reading else 403), (
+            method,
+            path,
+        )
         assert ask(world, who, method, path, "example") == (200 if is_reading else 403), (method, path)
         assert ask(world, who, method, path, "20260101-000000-0123456789abcdef") == 404, (method, path)
     if who != "A":
@@ -143,7 +153,7 @@ def test_locally_the_machines_own_runs_are_open_and_those_of_visitors_are_not(lo
     world = World(local.lab)
     own, theirs, shared = world.run("local"), world.run("A"), world.run("A", shared=True)
     for method, path in about_a_run(world):
-        assert ask(world, "local", method, path, own.run_id) == 200
+        assert ask(world, "local", method, path, own.run_id) == welcome(method, path)
         assert ask(world, "local", method, path, theirs.run_id) == 404
         assert ask(world, "local", method, path, shared.run_id) == (200 if method == "GET" else 403)
         assert ask(world, "local", method, path, "example") == (200 if method == "GET" else 403)

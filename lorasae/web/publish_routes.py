@@ -1,0 +1,85 @@
+"""Publishing over HTTP: whether a run can be published from here, what would be published, and doing it."""
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI
+from huggingface_hub import HfApi, get_token
+from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
+
+from lorasae.errors import LabError
+from lorasae.lab import Lab
+from lorasae.publishing.publication import publication
+from lorasae.publishing.publish import preview, published
+from lorasae.publishing.push import Target
+from lorasae.store.run_folder import Run
+from lorasae.web.access import Acted, Looked, Owner, may_act
+from lorasae.web.answers import Answer
+
+RepoId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$")]
+_CARD_CHARACTERS = 60_000
+
+
+class Named(BaseModel):
+    """Where a run would lie."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    repo_id: RepoId
+
+
+class Publish(Named):
+    """Where it is to lie, and how."""
+
+    private: StrictBool
+    pull_request: StrictBool = False
+
+
+def add_publish_routes(app: FastAPI, lab: Lab) -> None:
+    """`/lab/runs/{id}/publishing…`."""
+
+    @app.get("/lab/runs/{run_id}/publishing")
+    def publishing(run: Looked, visitor: Owner) -> Answer:
+        if not may_act(run, visitor):
+            return Answer({"why_not": "Only its owner can publish it", "latest": None, "published": None})
+        latest = lab.publishing.latest(run)
+        return Answer({"why_not": why_not(lab, run), "latest": asdict(latest) if latest else None, "published": published(run)})
+
+    @app.post("/lab/runs/{run_id}/publishing/preview")
+    def previewed(run: Acted, body: Named) -> Answer:
+        with tempfile.TemporaryDirectory(prefix="lorasae-preview-") as folder:
+            names = preview(run, body.repo_id, Path(folder))
+            files = [{"name": name, "n_bytes": (Path(folder) / name).stat().st_size} for name in names]
+            card = (Path(folder) / "README.md").read_text(encoding="utf-8")[:_CARD_CHARACTERS]
+        return Answer({"files": files, "card": card})
+
+    @app.post("/lab/runs/{run_id}/publishing")
+    def begin(run: Acted, body: Publish) -> Answer:
+        if reason := why_not(lab, run):
+            raise LabError("A run was to be published", reason, "Then try again")
+        target = Target(body.repo_id, private=body.private, as_pull_request=body.pull_request)
+        return Answer({"latest": asdict(lab.publishing.begin(run, target, client()))})
+
+
+def client() -> HfApi:
+    """The Hub's client of the machine's own user: with the token of the environment or of `hf auth login`."""
+    return HfApi()
+
+
+def why_not(lab: Lab, run: Run) -> str | None:
+    """Why a run cannot be published from this browser, as a sentence; None if it can."""
+    if lab.settings.access != "local":
+        return "Nobody can sign in to this lab yet; runs are published by whoever runs it, from a terminal"
+    try:
+        publication(run)
+    except LabError as problem:
+        return f"{problem.found}. {problem.remedy}"
+    if not known_token():
+        return "No login to the Hub is known here. Log in with `hf auth login` in a terminal, or start the lab with HF_TOKEN set"
+    return None
+
+
+def known_token() -> bool:
+    """Whether the machine's own user has a login to the Hub."""
+    return bool(get_token())

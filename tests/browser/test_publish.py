@@ -1,0 +1,62 @@
+"""A run goes from its page to the Hub: looked at before, pushed, downloaded again and measured, and the page says where it lies."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import EXAMPLE_FOLDER
+from tests.browser.conftest import LabProcess, Visit
+from tests.hub.server import LocalHub, local_hub
+
+RUN_ID = "20260101-000000-b00001"
+TOKEN = "test-token-that-must-be-nowhere"
+REPO = "alice/pocket-adapter"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    with local_hub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def published_from(hub: LocalHub, tmp_path: Path) -> Iterator[LabProcess]:
+    """A lab of somebody who is logged in to the Hub, with a finished run."""
+    folder = tmp_path / "home" / "runs" / RUN_ID
+    shutil.copytree(EXAMPLE_FOLDER, folder)
+    for name in ("config.json", "lorasae.json"):
+        write_json(folder / name, {**json.loads((folder / name).read_text()), "run_id": RUN_ID})
+    environment = hub.environment(tmp_path / "cache", hub.accounts.token("alice", value=TOKEN)) | {"HF_HUB_OFFLINE": "0"}
+    lab = LabProcess(tmp_path / "home", {name: value for name, value in environment.items() if name.startswith("HF_")}).start()
+    yield lab
+    lab.stop()
+
+
+def test_a_run_is_published_from_its_page(
+    published_from: LabProcess, hub: LocalHub, visit: Callable[..., Visit], picture: Callable[[Page, str], None], tmp_path: Path
+) -> None:
+    seen = visit(f"/run?run={RUN_ID}", of=published_from)
+    page = seen.page
+    section = page.get_by_role("region", name="Publish", exact=True)
+    section.get_by_label("Name on the Hub").fill("no slash")
+    section.get_by_role("button", name="Publish", exact=True).click()
+    assert not hub.asked("POST")  # the browser itself says what is wrong with the name
+    section.get_by_label("Name on the Hub").fill(REPO)
+    section.get_by_role("button", name="See what would be published").click()
+    expect(section.get_by_role("region", name="The card as it would be published")).to_contain_text("54.7 % ± 1.6")
+    section.scroll_into_view_if_needed()
+    picture(page, "publish")
+    section.get_by_role("button", name="Publish", exact=True).click()
+    link = section.get_by_role("link", name=REPO)
+    expect(link).to_be_visible(timeout=120_000)
+    expect(section).to_contain_text("Downloaded again, it measured the same.")
+    card = (hub.repo(REPO).content("main", "README.md") or b"").decode()
+    assert "## Measured again after publishing" in card
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert not kept and TOKEN not in published_from.log() and not any(TOKEN in asking.url for asking in hub.log)
+    seen.clean()
