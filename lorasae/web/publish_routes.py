@@ -1,4 +1,4 @@
-"""Publishing over HTTP: whether a run can be published from here, what would be published, and doing it."""
+"""Publishing over HTTP, and the way back: whether a run can be published, what would be, doing it; and opening what others published."""
 
 import tempfile
 from dataclasses import asdict
@@ -14,6 +14,7 @@ from lorasae.lab import Lab
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
+from lorasae.publishing.reopen import reopen
 from lorasae.store.run_folder import Run
 from lorasae.web.access import Acted, Looked, Owner, may_act
 from lorasae.web.answers import Answer
@@ -37,7 +38,14 @@ class Publish(Named):
 
 
 def add_publish_routes(app: FastAPI, lab: Lab) -> None:
-    """`/lab/runs/{id}/publishing…`."""
+    """`/lab/runs/{id}/publishing…`, `/lab/open`."""
+
+    @app.post("/lab/open")
+    def opened(visitor: Owner, body: Named) -> Answer:
+        if lab.settings.access != "local":
+            asked = f"The adapter {body.repo_id} was to be opened"
+            raise LabError(asked, "In this lab only whoever runs it can open adapters", "Ask for it, or open it in a lab of your own")
+        return Answer({"run_id": reopen(lab.store, body.repo_id, client(), visitor).run_id})
 
     @app.get("/lab/runs/{run_id}/publishing")
     def publishing(run: Looked, visitor: Owner) -> Answer:
