@@ -4,6 +4,7 @@ import inspect
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +13,22 @@ from typing import Any
 
 def main() -> int:
     """Serve until told to stop; 1 after a problem told in a sentence."""
-    signal.signal(signal.SIGTERM, _leave)
+    told = threading.Event()
+
+    def leave(number: int, frame: Any) -> None:
+        """The first word to end, before the server listens for it. Some package's import may swallow what is raised here."""
+        told.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
     try:
-        return _serve()
+        return _serve(told)
     except KeyboardInterrupt:  # before the server took over: it may come at any import, so that all are made below
         return 130
 
 
-def _serve() -> int:
+def _serve(told: threading.Event) -> int:
     from lorasae.errors import LabError
     from lorasae.lab import open_lab
     from lorasae.settings import settings_from
@@ -32,7 +41,7 @@ def _serve() -> int:
             with _no_type_stubs():  # Gradio takes seconds to import: a problem with the settings was told before
                 from pages.site import serve
 
-            serve(lab, listener)
+            serve(lab, listener, told)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
@@ -64,11 +73,6 @@ def _no_type_stubs() -> Iterator[None]:
         yield
     finally:
         inspect.getfile = found
-
-
-def _leave(number: int, frame: Any) -> None:
-    """The first word to end, before the server listens for it."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

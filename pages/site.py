@@ -4,7 +4,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 
 import gradio as gr
 from fastapi import FastAPI
@@ -72,12 +72,14 @@ def _no_apps_but_the_last() -> Iterator[None]:
         App.create_app = staticmethod(made)  # type: ignore[method-assign,assignment]
 
 
-def serve(lab: Lab, listener: socket.socket) -> None:
-    """Answer until a signal ends it."""
+def serve(lab: Lab, listener: socket.socket, told_to_leave: Event) -> None:
+    """Answer until a signal ends it; not at all if one has come already."""
     web = build_app(lab)
     app = guarded(web.app, lab.settings, [page.path for page in PAGES])
     Thread(target=shelf, daemon=True).start()  # half a second of reading, once, before somebody asks for it
     print(f"LoRA-SAE Lab: http://{lab.settings.host}:{lab.settings.port}", flush=True)
+    if told_to_leave.is_set():
+        raise KeyboardInterrupt
     LabServer(app, lambda: _end_streams(web)).run(sockets=[listener])
 
 

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ def serve() -> None:
     site.PAGES = (*pages.PAGES, pages.Page("Load", "/load", build, in_navbar=False))
     settings = settings_from()
     with listening(settings) as listener, open_lab(settings) as lab:
-        site.serve(lab, listener)
+        site.serve(lab, listener, threading.Event())
 
 
 def main() -> None:
