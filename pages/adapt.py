@@ -24,7 +24,7 @@ from lorasae.web.adapt_routes import is_training
 from pages import adapt_views as views
 from pages.adapt_fields import FIELDS, hint, shown
 from pages.adapt_form import Form, Reading, first_form, form_of, read, text_boxes_used
-from pages.adapt_layout import HIDDEN, Layout, lay_out
+from pages.adapt_layout import Layout, lay_out
 from pages.adapt_mending import by_label, fit_to_model
 from pages.adapt_paste import sae_of, with_pin
 from pages.adapt_presets import alert, preset_differences, problem_note
@@ -51,7 +51,7 @@ def build(lab: Lab) -> None:
         layout.views[name].value = content
     names = list(layout.boxes)
     boxes = list(layout.boxes.values())
-    outputs = [*boxes, *layout.views.values(), layout.file_part, layout.several_part]
+    outputs = [*boxes, *layout.views.values()]
     outputs += [layout.yaml, layout.command, layout.start, layout.upload, layout.gone]
 
     def permitted(reading: Reading, visitor: str) -> Reading:
@@ -177,10 +177,7 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
         told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
         told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])
         told[layout.boxes["saes"]] = gr.update(choices=[(views.chosen_label(text), text) for text in form["saes"]], value=form["saes"])
-    return told | {
-        layout.several_part: gr.update(elem_classes=[] if form["several"] else [HIDDEN]),
-        layout.file_part: gr.update(elem_classes=[] if form["source"] == "file" else [HIDDEN]),
-    }
+    return told
 
 
 def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor: str) -> dict[Any, Any]:

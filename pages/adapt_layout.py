@@ -11,8 +11,6 @@ from pages.adapt_presets import preset_choices
 from pages.adapt_views import chosen_label, layer_choices, sae_choices, texts
 from pages.parts import island
 
-HIDDEN = "adapt-hidden"  # a column's own visible="hidden" is not heeded by Gradio while the page opens
-
 
 @dataclass
 class Layout:
@@ -21,8 +19,6 @@ class Layout:
     boxes: dict[str, Any]  # of the form, by their names in pages/adapt_form.py
     views: dict[str, gr.HTML]
     upload: gr.File
-    file_part: gr.Column
-    several_part: gr.Column
     yaml: gr.Textbox
     yaml_file: gr.UploadButton
     yaml_read: gr.Button
@@ -47,7 +43,7 @@ def lay_out(reading: Reading, local: bool) -> Layout:
             views["differences"] = _view()
             boxes[TOKENS.setting] = _box(TOKENS, form)
             _section("Text", "What the model reads while it adapts. One document in eight is held out, and never trained on.")
-            upload, file_part = _text(form, boxes, views, local)
+            upload = _text(form, boxes, views, local)
             _section("Name and what to watch", "")
             boxes["name"] = gr.Textbox(
                 value=form["name"], label="Name", info="Of your own, to find the run by. May stay empty.", max_lines=1, elem_id="adapt-name"
@@ -105,8 +101,6 @@ def lay_out(reading: Reading, local: bool) -> Layout:
         boxes,
         views,
         upload,
-        file_part,
-        boxes.pop("several_part"),
         yaml,
         yaml_file,
         yaml_read,
@@ -158,7 +152,7 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
         elem_id="adapt-several",
         info="One per place. Each SAE you choose above is added; the adapter learns to live with all of them.",
     )
-    with gr.Column(elem_classes=[] if form["several"] else [HIDDEN]) as several_part:
+    with gr.Column(elem_id="adapt-several-part"):  # seen while the box is checked: site.css
         boxes["saes"] = gr.Dropdown(
             [(chosen_label(text), text) for text in form["saes"]],
             value=form["saes"],
@@ -168,13 +162,12 @@ def _what(reading: Reading, boxes: dict[str, Any], views: dict[str, gr.HTML], lo
             info="Take one out with its cross.",
             elem_id="adapt-saes",
         )
-    boxes["several_part"] = several_part
 
 
-def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: bool) -> tuple[gr.File, gr.Column]:
+def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: bool) -> gr.File:
     boxes["source"] = gr.Radio(list(SOURCES.items()), value=form["source"], label="Source", elem_id="adapt-source")
     used = text_boxes_used(form, local)
-    with gr.Column(elem_classes=[] if form["source"] == "file" else [HIDDEN]) as file_part:
+    with gr.Column(elem_id="adapt-file-part"):  # seen while that source is chosen: site.css
         upload = gr.File(
             label="A .txt, .jsonl or .csv file, up to 20 MB",
             file_types=[".txt", ".jsonl", ".csv"],
@@ -198,7 +191,7 @@ def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: b
         for field in DATASET:
             boxes[field.setting] = _box(field, form, visible=used[field.setting])
     views["preview"] = _view()
-    return upload, file_part
+    return upload
 
 
 def _box(field: Field, form: Form, *, visible: bool = True) -> Any:

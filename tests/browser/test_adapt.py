@@ -130,7 +130,7 @@ def test_a_bad_file_a_bad_yaml_and_a_mistyped_name_cost_nothing(visit: Callable[
     expect(page.locator("#adapt-data-column :is(input, textarea)").first).to_have_value("body")
     page.get_by_text("As YAML, and from a terminal").click()
     yaml = page.locator("#adapt-yaml textarea")
-    page.wait_for_function("document.querySelector('#adapt-yaml textarea').value.includes('rank: 16')")
+    page.wait_for_function("document.querySelector('#adapt-yaml textarea')?.value.includes('rank: 16')")
     text = yaml.input_value()
     yaml.fill(text.replace("rank: 16", "rankk: 16"))
     page.get_by_role("button", name="Put this YAML into the form").click()
