@@ -16,7 +16,7 @@ def main() -> int:
     told = threading.Event()
 
     def leave(number: int, frame: Any) -> None:
-        """The first word to end, before the server listens for it. Some package's import may swallow what is raised here."""
+        """The first word to end, before the server listens for it. Some package's import may swallow or wrap this."""
         told.set()
         raise KeyboardInterrupt
 
@@ -24,8 +24,10 @@ def main() -> int:
         signal.signal(number, leave)
     try:
         return _serve(told)
-    except KeyboardInterrupt:  # before the server took over: it may come at any import, so that all are made below
-        return 130
+    except (KeyboardInterrupt, Exception):  # it may come at any import, so that all are made below, and be wrapped by whoever is imported
+        if told.is_set():
+            return 130
+        raise
 
 
 def _serve(told: threading.Event) -> int:
