@@ -12,6 +12,8 @@ from lorasae.errors import LabError
 
 FORMAT = 1  # of config.json, lorasae.json and the run folder; raised when an older reader could misunderstand a newer run
 
+EVALUATED_SHARE = 8  # of so many held-out sequences, the short evaluations during training measure one
+
 Special = Literal["bos", "eos", "pad"]
 Dtype = Literal["float32", "bfloat16"]
 

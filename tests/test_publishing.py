@@ -114,6 +114,7 @@ def test_a_file_of_somebodys_own_is_not_named(run: Run, tmp_path: Path) -> None:
     described["config"]["data"] |= {"source": "/home/somebody/diary.txt"}
     write_json(run.folder / "config.json", described)
     folder = package(run, tmp_path / "a")
+    assert "platform" not in json.loads((folder / "lorasae.json").read_text())["versions"]
     assert not any(b"diary" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 

@@ -8,14 +8,13 @@ of them a machine does in a second is either measured there (lorasae/planning/pr
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lorasae.config import AdapterConfig, RunConfig
+from lorasae.config import EVALUATED_SHARE, AdapterConfig, RunConfig
 from lorasae.errors import LabError, nearest
 from lorasae.sources.published_models import ModelSizes, Projection
 
 Verdict = Literal["fits", "tight", "does not fit"]
 TIGHT_FROM = 0.75  # of the memory there is
 BEFORE_CONDITIONS, DURING_CONDITIONS, AFTER_CONDITIONS = 3, 3, 5  # forward passes over the text of each evaluation
-DURING_SHARE = 8  # evaluations during training read one eighth of the held-out text
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 _LIBRARIES = {"cpu": 560e6, "cuda": 600e6}  # Python, PyTorch and transformers in memory; on a GPU its context and kernels
@@ -162,7 +161,7 @@ def evaluated_tokens(config: RunConfig) -> float:
     """Tokens that pass through the model in evaluations, counted once per condition."""
     length = config.data.context_length
     n_chunks = _heldout_chunks(config)
-    whole, part = n_chunks * length, -(-n_chunks // DURING_SHARE) * length
+    whole, part = n_chunks * length, -(-n_chunks // EVALUATED_SHARE) * length
     return whole * (BEFORE_CONDITIONS + AFTER_CONDITIONS) + config.watch.evaluations * part * DURING_CONDITIONS
 
 

@@ -31,7 +31,8 @@ def make_package(what: Publication, repo_id: str, folder: Path, checked: dict[st
     shutil.copyfile(run.adapter / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     settings = _without_own_names(what)
     _write(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    _write(folder / "lorasae.json", json.dumps({**what.result, "config": settings, "versions": run.described.get("versions")}, indent=1))
+    versions = {name: version for name, version in run.described.get("versions", {}).items() if name != "platform"}  # the machine's own
+    _write(folder / "lorasae.json", json.dumps({**what.result, "config": settings, "versions": versions}, indent=1))
     _write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in what.rows))
     (folder / "heldout.npy").write_bytes(_heldout(run.heldout))
     (folder / "pictures").mkdir()

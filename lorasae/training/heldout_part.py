@@ -6,17 +6,16 @@ whole's CE gap, where the first eighth of a text may have another by several per
 
 import numpy as np
 
+from lorasae.config import EVALUATED_SHARE
 from lorasae.core.evaluate import Measurement
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import read_record
 
-SHARE = 8  # one sequence of so many
-
 
 def size_of_part(n_sequences: int) -> int:
     """How many sequences a short evaluation uses."""
-    return -(-n_sequences // SHARE)
+    return -(-n_sequences // EVALUATED_SHARE)
 
 
 def choose_part(run: Run, before: Measurement) -> None:
