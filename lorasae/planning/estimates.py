@@ -5,7 +5,7 @@ SAEs answers, and the gradient flows back to the lowest adapted layer. Evaluatio
 of them a machine does in a second is either measured there (lorasae/planning/probe.py) or assumed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from lorasae.config import EVALUATED_SHARE, AdapterConfig, RunConfig
@@ -246,8 +246,3 @@ def assumed_speed(n_cores: int, on_gpu: bool) -> Speed:
     if on_gpu:
         return Speed(6e13, 8e13, 25.0, "assumed")
     return Speed(24e9 * max(1, n_cores), 36e9 * max(1, n_cores), 12.0, "assumed")
-
-
-def as_measured(speed: Speed, known_from: Literal["measured elsewhere", "measured"]) -> Speed:
-    """The same speed, said to be known from elsewhere."""
-    return replace(speed, known_from=known_from)
