@@ -9,6 +9,7 @@ from types import TracebackType
 
 from lorasae.errors import LabError
 from lorasae.inspection.inspector import Inspector
+from lorasae.jobs.admission import Limits
 from lorasae.jobs.jobs import Jobs, open_jobs
 from lorasae.publishing.desk import PublishingDesk
 from lorasae.settings import LabSettings
@@ -54,7 +55,7 @@ def open_lab(settings: LabSettings) -> Lab:
     store = RunStore(settings.home)
     home_claim = _home_claimed(settings.home)
     try:
-        jobs = open_jobs(store)
+        jobs = open_jobs(store, Limits(operators=settings.operators))
     except LabError:
         home_claim.close()
         raise

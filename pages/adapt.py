@@ -12,6 +12,7 @@ from gradio.context import Context
 
 from lorasae.config import PRESETS, run_config
 from lorasae.errors import LabError
+from lorasae.identity import refuse_nobody
 from lorasae.jobs.admission import check_admissible
 from lorasae.lab import Lab
 from lorasae.planning.config_text import config_of_yaml, flat, nested, preset_settings
@@ -21,6 +22,7 @@ from lorasae.planning.uploads import keep, refuse_too_little_text
 from lorasae.store.run_records import FeatureRef, Pins
 from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
+from lorasae.web.logins import token_of
 from pages import adapt_views as views
 from pages.adapt_fields import FIELDS, hint, shown
 from pages.adapt_form import Form, Reading, first_form, form_of, read, text_boxes_used
@@ -58,7 +60,8 @@ def build(lab: Lab) -> None:
         """The reading, with what this visitor may not do as its problem."""
         if reading.config and not reading.problem:
             try:
-                check_admissible(reading.config, visitor, lab.settings.home)
+                refuse_nobody("A run was asked for", visitor, lab.settings.access)
+                check_admissible(reading.config, visitor, lab.settings.home, lab.jobs.limits)
                 refuse_too_little_text(reading.config)  # only now: a visitor learns nothing of a file that is not the visitor's
             except LabError as problem:
                 reading.problem = by_label(problem)
@@ -132,7 +135,8 @@ def build(lab: Lab) -> None:
         state = json.dumps([reading.config.model_dump(mode="json"), form["watch"], form["pinned"]], sort_keys=True)
         submission = hashlib.sha256(f"{request.session_hash} {visitor} {state}".encode()).hexdigest()
         try:
-            run = lab.jobs.submit(visitor, reading.config, submission, reading.config.name, _pins(form))
+            token = token_of(lab.settings, request.cookies)
+            run = lab.jobs.submit(visitor, reading.config, submission, reading.config.name, _pins(form), token)
         except LabError as problem:
             return {layout.views["problem"]: alert(str(problem))}
         return {layout.gone: f"/run?run={run.run_id}"}

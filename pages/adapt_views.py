@@ -6,7 +6,6 @@ from typing import Any
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.identity import LOCAL_OWNER
 from lorasae.jobs.admission import VISITORS_BOUNDS
 from lorasae.lab import Lab
 from lorasae.planning.config_text import command_line, differences, yaml_of
@@ -204,7 +203,7 @@ def limits_note(lab: Lab, visitor: str) -> str:
         if running
         else ""
     )
-    if visitor == LOCAL_OWNER:
+    if lab.jobs.limits.trusts(visitor):
         return note(busy)
     share = lab.jobs.limits.of(visitor)
     most = f"up to {VISITORS_BOUNDS['train.tokens']:,} training tokens and rank {VISITORS_BOUNDS['adapter.rank']}"

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from lorasae.identity import owner_of
 from lorasae.lab import Lab
+from lorasae.web.logins import owner_of
 
 
 def island(name: str, **data: Any) -> str:
@@ -17,4 +17,4 @@ def island(name: str, **data: Any) -> str:
 
 def owner(lab: Lab, request: gr.Request) -> str:
     """Who is asking."""
-    return owner_of(lab.settings.access, request.cookies)
+    return owner_of(lab.settings, request.cookies)

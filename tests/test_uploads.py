@@ -70,7 +70,7 @@ def test_a_kept_text_is_known_by_its_name(tmp_path, name, plain):
 
 
 def test_a_browser_without_a_cookie_keeps_nothing(tmp_path):
-    with pytest.raises(LabError, match="no cookie"):
+    with pytest.raises(LabError, match="does not know whose it would be"):
         keep(tmp_path, NOBODY, "a.txt", b"text")
 
 

@@ -14,14 +14,14 @@ export function publishing(run) {
 
   async function show() {
     try {
-      const { why_not, latest, published } = await ask(address);
+      const { why_not, latest, published, namespace } = await ask(address);
       if (latest?.state === "under way") return underWay(latest);
       const parts = [];
       if (latest?.state === "failed") parts.push(problem(new Error(latest.problem)));
       const url = latest?.url || published?.url;
       if (url) parts.push(h("p", {}, "Published: ", h("a", { href: url, target: "_blank", rel: "noopener" }, latest?.repo_id ?? published.repo_id), checkedWords(published)));
       if (why_not) parts.push(h("p.lab-note", {}, `${why_not}.`));
-      else parts.push(form(latest?.repo_id ?? published?.repo_id ?? ""));
+      else parts.push(form(latest?.repo_id ?? published?.repo_id ?? (namespace ? `${namespace}/${slug(called(run))}` : "")));
       element.replaceChildren(...parts);
     } catch (error) {
       element.replaceChildren(problem(error));

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.identity import LOCAL_OWNER, NOBODY
+from lorasae.identity import LOCAL_OWNER, NOBODY, NotSignedIn
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.catalog import resolve
 
@@ -36,25 +36,32 @@ class Limits:
 
     local: Share = Share(running=64, queued=500)  # the machine's own user; only a slip of a script would queue more
     visitor: Share = Share(running=1, queued=2)
+    operators: frozenset[str] = frozenset()  # owners who run this lab, though they come as others do
+
+    def trusts(self, owner: str) -> bool:
+        """Whether no bounds are set to an owner's runs."""
+        return owner == LOCAL_OWNER or owner in self.operators
 
     def of(self, owner: str) -> Share:
         """The share of an owner."""
-        return self.local if owner == LOCAL_OWNER else self.visitor
+        return self.local if self.trusts(owner) else self.visitor
 
 
-def check_admissible(config: RunConfig, owner: str, home: Path) -> None:
+def check_admissible(config: RunConfig, owner: str, home: Path, limits: Limits) -> None:
     """Refuse what the lab would not or could not do, before anything is stored; from metadata alone.
 
     Raises:
-        LabError: For an unknown SAE, a visitor without a cookie, foreign files, or a visitor's run that is too large.
+        LabError: For an unknown SAE, foreign files, or a visitor's run that is too large.
+        NotSignedIn: If nobody is known to ask.
     """
     if owner == NOBODY:
-        found = "Your browser keeps no cookie of this lab, by which it would know your runs"
-        raise LabError("A run was asked for", found, "Allow cookies and reload the page")
+        raise NotSignedIn(
+            "A run was asked for", "The lab does not know whose it would be", "Sign in, or allow cookies, and reload the page"
+        )
     refuse_foreign_files(config, owner, home)
     for ref in config.saes:
         resolve(ref)
-    if owner != LOCAL_OWNER:
+    if not limits.trusts(owner):
         _check_size(config)
 
 

@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
+from lorasae.identity import LOCAL_OWNER
 from lorasae.jobs.admission import Limits, check_admissible
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.scheduler import TRIES, Launcher, Scheduler
 from lorasae.jobs.workers import devices as devices_here
 from lorasae.jobs.workers import start_worker
+from lorasae.planning.hub_permission import refuse_closed
+from lorasae.sources.hub_access import HubToken
 from lorasae.store.run_folder import Run
 from lorasae.store.run_index import Row, RunIndex
 from lorasae.store.run_records import Pins, Status
@@ -65,19 +68,31 @@ class Jobs:
         """End in good order: processes save and go, and their runs are queued for the next start."""
         self.scheduler.close()
 
-    def submit(self, owner: str, config: RunConfig, submission: str, name: str = "", pins: Pins | None = None) -> Run:
+    def submit(
+        self, owner: str, config: RunConfig, submission: str, name: str = "", pins: Pins | None = None, hub_token: HubToken = False
+    ) -> Run:
         """A new run, queued. The same owner's same submission token is the same run, however often it comes.
+
+        Args:
+            owner: Whose run it is.
+            config: Its settings.
+            submission: Made by the page; a click that comes twice carries the same one.
+            name: As it is called in lists.
+            pins: Features to record.
+            hub_token: A visitor's own, for what is not open to everybody; the local owner's run finds the machine's login by itself.
 
         Raises:
             LabError: If the run cannot be taken on; nothing is left of it.
         """
         if (row := self.index.submitted(owner, submission)) is None:
-            check_admissible(config, owner, self.store.home)  # outside the lock: the registry of SAEs takes a second to read
+            check_admissible(config, owner, self.store.home, self.limits)  # outside the lock: the registry takes a second to read
+            self._check_permitted(owner, config, hub_token)
         with self._lock:
             if (row := row or self.index.submitted(owner, submission)) is not None:
                 return self.store.open_id(row.run_id)
             self._check_share(owner)
             run = self.store.create(config, owner, name or config.name, pins, submission=submission, owed=True)
+            self.scheduler.tokens.keep(run.run_id, hub_token)
             try:
                 self.index.add(run.run_id, run.about, "queued", self.index.next_place())
             except BaseException:
@@ -117,12 +132,13 @@ class Jobs:
             self._remove(run)
         self.scheduler.wake()
 
-    def resume(self, owner: str, run_id: str) -> None:
+    def resume(self, owner: str, run_id: str, hub_token: HubToken = False) -> None:
         """Queue a run that ended before its last step, to go on from its newest checkpoint.
 
         Raises:
-            LabError: If it cannot go on, or the owner has too many runs under way.
+            LabError: If it cannot go on, or the owner has too many runs under way, or may not use what it names on the Hub.
         """
+        self._check_permitted(owner, self._own(run_id).config, hub_token)
         with self._lock:
             run = self._own(run_id)
             if reason := self.resume_blocked(run):
@@ -130,6 +146,7 @@ class Jobs:
             self._check_share(owner)
             run.forget_wish()
             run.owe()
+            self.scheduler.tokens.keep(run_id, hub_token)
             self._row(run)
             self.index.change(run_id, job="queued", place=self.index.next_place(), attempt=0, again=False, remark="", hidden=False)
             run.write_about(hidden=False)
@@ -229,10 +246,12 @@ class Jobs:
         status = run.status
         reached = f" at step {status.step}; nothing is lost" if status.step else " before it started"
         run.write_status(replace(status, state="interrupted", phase="done", message=why + reached, pid=None, eta_s=None))
+        self.scheduler.tokens.forget(run.run_id)
         self.index.change(run.run_id, job="", remark="")
 
     def _remove(self, run: Run) -> None:
         self.store.remove(run)
+        self.scheduler.tokens.forget(run.run_id)
         self.index.remove(run.run_id)
 
     def _describe(self, run_id: str, **changes: str | bool) -> None:
@@ -240,6 +259,10 @@ class Jobs:
             run = self._own(run_id)
             self._row(run)
             self.index.describe(run_id, run.write_about(**changes))
+
+    def _check_permitted(self, owner: str, config: RunConfig, hub_token: HubToken) -> None:
+        if owner != LOCAL_OWNER:
+            refuse_closed(config, hub_token)
 
     def _check_share(self, owner: str) -> None:
         share = self.limits.of(owner)
@@ -252,13 +275,13 @@ class Jobs:
             )
 
 
-def open_jobs(store: RunStore) -> Jobs:
+def open_jobs(store: RunStore, limits: Limits | None = None) -> Jobs:
     """The jobs of a home, with its index; nothing is started.
 
     Raises:
         LabError: If the index cannot be opened.
     """
-    return Jobs(store, RunIndex(store.home / "index.sqlite3"), devices=devices_here())
+    return Jobs(store, RunIndex(store.home / "index.sqlite3"), limits, devices=devices_here())
 
 
 def _with_wish(run: Run, state: str) -> str:

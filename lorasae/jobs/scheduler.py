@@ -16,6 +16,7 @@ from typing import Protocol
 from lorasae.errors import LabError
 from lorasae.jobs.admission import Limits
 from lorasae.jobs.found_runs import FoundRuns
+from lorasae.jobs.hub_tokens import HubTokens
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.signs_of_life import patience, sign_of_life
 from lorasae.jobs.workers import FoundWorker, Worker
@@ -31,13 +32,14 @@ _TICK_S = 0.25
 _AFTER_PROBLEM_S = 2.0
 _LEAVE_S = 10.0  # between asking a hanging process to end and ending it
 _CLOSE_S = 8.0  # a Space gives ten seconds
+_NEEDS_THE_HUB = ("loading", "downloading", "reading")  # phases
 _ENDED_WITH_A_WORD = ("succeeded", "stopped", "failed")
 
 
 class Launcher(Protocol):
     """Whatever starts a run's process; the claim is handed on to it."""
 
-    def __call__(self, run: Run, claim: Claim, owner: str, device: str) -> Worker: ...
+    def __call__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None) -> Worker: ...
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Scheduler:
         self.store, self.index, self.limits, self.launcher, self.devices = store, index, limits, launcher, devices
         self._lock, self._clock = lock, clock
         self._at_work: dict[str, AtWork] = {}
+        self.tokens = HubTokens()
         self._found = FoundRuns(store, index)
         self._problem = ""
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -195,7 +198,7 @@ class Scheduler:
             run.write_status(_beginning(before))
             self.index.start(row.run_id, device)
             try:
-                worker = self.launcher(run, claim, row.owner, device)
+                worker = self.launcher(run, claim, row.owner, device, self.tokens.of(row.run_id))
             except OSError as error:
                 self._fail(run, f"No process could be started for it: {error.strerror or error}")
                 return False
@@ -212,6 +215,8 @@ class Scheduler:
             self._ended(each)
             self._at_work.pop(each.run.run_id, None)
             return
+        if each.run.told.phase not in _NEEDS_THE_HUB:
+            self.tokens.forget(each.run.run_id)
         sign = sign_of_life(each.run)
         if sign != each.sign:
             each.sign, each.since = sign, self._clock()
@@ -260,6 +265,7 @@ class Scheduler:
     def _settle(self, run: Run) -> None:
         """The lab owes this run nothing any more."""
         run.settle()
+        self.tokens.forget(run.run_id)
         self.index.change(run.run_id, job="", again=False, pid=None, remark="")
 
     def _fail(self, run: Run, message: str) -> None:

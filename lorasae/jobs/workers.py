@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lorasae.identity import LOCAL_OWNER
+from lorasae.planning.errand import hand_over
 from lorasae.store.claims import Claim
 from lorasae.store.run_folder import Run
 
@@ -104,10 +105,10 @@ class FoundWorker:
             time.sleep(0.02)
 
 
-def start_worker(run: Run, claim: Claim, owner: str, device: str) -> StartedWorker:
+def start_worker(run: Run, claim: Claim, owner: str, device: str, token: str | None = None) -> StartedWorker:
     """A fresh process for the run. It is born with the claim, so that no instant exists in which nobody or two hold the run.
 
-    It has a session of its own: a closed terminal or a killed app does not end it.
+    It has a session of its own: a closed terminal or a killed app does not end it. A visitor's token for the Hub is told to it.
 
     Raises:
         OSError: If the system has no room for another process.
@@ -115,14 +116,15 @@ def start_worker(run: Run, claim: Claim, owner: str, device: str) -> StartedWork
     environment = {**worker_environment(os.environ, owner, device), **claim.handed_on()}
     with run.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lorasae.training.recipe", str(run.folder)],
+            [sys.executable, "-m", "lorasae.training.recipe", str(run.folder), "--token-on-stdin"],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
             pass_fds=(claim.descriptor,),
         )
+    hand_over(process, token)
     return StartedWorker(process)
 
 

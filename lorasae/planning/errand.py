@@ -13,10 +13,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lorasae.errors import LabError
+from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin
 
 
 class Errands:
@@ -30,7 +32,7 @@ class Errands:
         return self._one.locked()
 
     def run(
-        self, module: str, asked: Mapping[str, Any], what: str, limit_s: int, *, online: bool = False, private: bool = False
+        self, module: str, asked: Mapping[str, Any], what: str, limit_s: int, *, online: bool = False, token: HubToken = False
     ) -> dict[str, Any]:
         """The answer of `python -m module` to `asked`.
 
@@ -40,7 +42,7 @@ class Errands:
             what: What was asked for, as the first sentence of a problem.
             limit_s: Seconds after which it is given up.
             online: Whether it may fetch from the Hub; else it finds only what is on this machine.
-            private: Whether it may do so under the login of whoever runs the lab: never for a visitor.
+            token: As whom it does so: None, under the login of whoever runs the lab, never for a visitor; else a visitor's own, or none.
 
         Raises:
             LabError: If another errand is under way, this one takes too long or fails; or what the module itself says.
@@ -49,7 +51,7 @@ class Errands:
             raise LabError(what, "Another short measurement or preview is under way", "Try again in a few seconds")
         try:
             with tempfile.TemporaryDirectory(prefix="lorasae-errand-") as folder:
-                answer = _answered(Path(folder), module, asked, what, limit_s, _environment(online, private))
+                answer = _answered(Path(folder), module, asked, what, limit_s, _environment(online, token), token)
         finally:
             self._one.release()
         if "problem" in answer:
@@ -57,16 +59,19 @@ class Errands:
         return answer
 
 
-def _answered(folder: Path, module: str, asked: Mapping[str, Any], what: str, limit_s: int, environment: dict[str, str]) -> dict[str, Any]:
+def _answered(
+    folder: Path, module: str, asked: Mapping[str, Any], what: str, limit_s: int, environment: dict[str, str], token: HubToken
+) -> dict[str, Any]:
     question, answer, log = folder / "asked.json", folder / "answer.json", folder / "log"
     question.write_text(json.dumps(asked), encoding="utf-8")
     command = [sys.executable, "-m", module, str(question), str(answer), str(limit_s), str(time.time())]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[2], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            command, cwd=Path(__file__).parents[2], env=environment, stdin=subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip
         try:
+            hand_over(process, token)
             process.wait(limit_s + 2)
         except subprocess.TimeoutExpired:
             pass
@@ -84,11 +89,19 @@ def _answered(folder: Path, module: str, asked: Mapping[str, Any], what: str, li
     raise LabError(what, f"It failed: {last[:300]}", "Start without it; the run itself says more in its log")
 
 
-def _environment(online: bool, private: bool) -> dict[str, str]:
+def hand_over(process: "subprocess.Popen[bytes]", token: HubToken) -> None:
+    """Tell a process the token it asks the Hub with, over its standard input, and say no more."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as told:
+        told.write(f"{token}\n".encode() if isinstance(token, str) else b"")
+
+
+def _environment(online: bool, token: HubToken) -> dict[str, str]:
     """Ours without its secrets, without the Hub unless it is meant, and without a login there unless that is meant."""
-    secret = ("SECRET", "PASSWORD", "_KEY", *(() if private else ("TOKEN",)))
+    is_own = token is None
+    secret = ("SECRET", "PASSWORD", "_KEY", *(() if is_own else ("TOKEN",)))
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)}
-    if not private:
+    if not is_own:
         kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # also not the one that `hf auth login` left on the disk
     if not online:
         kept |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -100,7 +113,8 @@ def answer_errand(answer: Callable[[dict[str, Any], float], dict[str, Any]]) -> 
     asked, answered, limit_s, asked_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     signal.alarm(limit_s)  # also when nobody waits any more
     try:
-        found = answer(json.loads(asked.read_text(encoding="utf-8")), asked_at)
+        with asking_as(token_from_stdin()):
+            found = answer(json.loads(asked.read_text(encoding="utf-8")), asked_at)
     except LabError as error:
         found = {"problem": [error.asked, error.found, error.remedy]}
     beside = answered.with_suffix(".part")

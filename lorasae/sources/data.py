@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lorasae.config import DataConfig
 from lorasae.core.packing import pack
 from lorasae.errors import LabError
+from lorasae.sources.hub_access import token_in_use
 from lorasae.sources.hub_problems import first_line
 from lorasae.sources.text_files import SUFFIXES, file_documents
 
@@ -139,7 +140,7 @@ def _dataset_documents(config: DataConfig) -> Iterator[str]:
             "Give `pocket`, a .txt, .jsonl or .csv file, or an id such as org/name",
         )
     with _dataset_problems_told(asked):
-        rows = load_dataset(config.source, config.config_name, split=config.split, streaming=True)
+        rows = load_dataset(config.source, config.config_name, split=config.split, streaming=True, token=token_in_use())
         for number, row in enumerate(rows):
             text = row.get(config.column)
             if number == 0 and not isinstance(text, str):

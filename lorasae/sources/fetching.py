@@ -20,6 +20,7 @@ from huggingface_hub.file_download import DryRunFileInfo, http_get, repo_folder_
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from lorasae.errors import LabError
+from lorasae.sources.hub_access import token_in_use
 from lorasae.sources.hub_problems import hub_problems_told
 
 Progress = Callable[[str, int, int], None]  # repository, bytes that are here, bytes in all
@@ -74,7 +75,10 @@ def fetch(
         for each in missing:
             _download(asked, repository, each, lambda here, before=before: progress and progress(repository, before + here, n_bytes))
             before += each.file_size or 0
-        files = {each.filename: Path(hf_hub_download(repository, each.filename, revision=each.commit_hash)) for each in found}
+        files = {
+            each.filename: Path(hf_hub_download(repository, each.filename, revision=each.commit_hash, token=token_in_use()))
+            for each in found
+        }
     return Fetched(found[0].commit_hash, files)
 
 
@@ -84,7 +88,7 @@ def _looked_up(repository: str, names: Sequence[str], optional: Sequence[str], r
     for name in (*names, *optional):
         at = found[0].commit_hash if found else revision
         try:
-            found.append(hf_hub_download(repository, name, revision=at, dry_run=True))
+            found.append(hf_hub_download(repository, name, revision=at, dry_run=True, token=token_in_use()))
         except EntryNotFoundError:
             if name in names:
                 raise
@@ -105,8 +109,8 @@ def _refuse_if_too_large(asked: str, repository: str, n_bytes: int) -> None:
 def _download(asked: str, repository: str, file: DryRunFileInfo, arrived: Callable[[int], Any]) -> None:
     """Put a file's content into the cache, under its hash; a part that was fetched before is kept and gone on with."""
     url = hf_hub_url(repository, file.filename, revision=file.commit_hash)
-    metadata = get_hf_file_metadata(url)
-    headers = build_hf_headers()
+    metadata = get_hf_file_metadata(url, token=token_in_use())
+    headers = build_hf_headers(token=token_in_use())
     if urlsplit(metadata.location).netloc != urlsplit(url).netloc:
         headers.pop("authorization", None)  # the content lies with somebody else, who gets no token
     cache, folder = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=repository, repo_type="model")

@@ -27,6 +27,7 @@ from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
 from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, micro_batches, step_chunks
+from lorasae.sources.hub_access import asking_as, token_from_stdin
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
 from lorasae.store.replay import forget_frames_after
@@ -210,11 +211,12 @@ def _evaluated(measurement: Measurement) -> dict[str, float | None]:
     return {**_values(measurement), "gap_closed_error": plain(error)}
 
 
-def main(folder: str) -> int:
+def main(folder: str, token: str | None = None) -> int:
     """Do the run in a process of its own; what is to be said is in its log by now, and goes to stderr where that is not the log."""
     run = Run(Path(folder))
     try:
-        adapt(run)
+        with asking_as(token):
+            adapt(run)
     except (LabError, Stopped) as ending:
         if not run.log.exists() or not os.path.samestat(os.fstat(sys.stderr.fileno()), run.log.stat()):
             print(ending, file=sys.stderr)
@@ -223,6 +225,6 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1])
+    code = main(sys.argv[1], token_from_stdin() if "--token-on-stdin" in sys.argv[2:] else None)
     sys.stderr.flush()
     os._exit(code)  # everything is on the disk; taking torch apart would take seconds that a restart does not have

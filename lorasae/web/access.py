@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from huggingface_hub import HfApi
 
 from lorasae.errors import LabError
-from lorasae.identity import NOBODY, Action, Refused, may, owner_of
+from lorasae.identity import Access, Action, NotSignedIn, Refused, may, refuse_nobody
 from lorasae.lab import Lab
 from lorasae.store.run_folder import Run
+from lorasae.web.logins import owner_of, token_of
 
 
 class Unknown(LabError):
@@ -27,7 +29,21 @@ class Busy(LabError):
 
 def owner(request: Request) -> str:
     """Who asks."""
-    return owner_of(lab_of(request).settings.access, request.cookies)
+    return owner_of(lab_of(request).settings, request.cookies)
+
+
+Owner = Annotated[str, Depends(owner)]
+
+
+def starter(request: Request, visitor: Owner) -> str:
+    """Who asks, and may have the lab do work or keep something."""
+    refuse_nobody("The lab was to do something for you", visitor, lab_of(request).settings.access)
+    return visitor
+
+
+def hub_client(request: Request) -> HfApi:
+    """The Hub's client of whoever asks: it lives as long as what was asked for. Whose token it holds is known here alone."""
+    return HfApi(token=token_of(lab_of(request).settings, request.cookies))
 
 
 def looked_at(request: Request, run_id: str) -> Run:
@@ -61,7 +77,8 @@ def lab_of(request: Request) -> Lab:
     return request.app.state.lab
 
 
-Owner = Annotated[str, Depends(owner)]
+Starter = Annotated[str, Depends(starter)]
+HubClient = Annotated[HfApi, Depends(hub_client)]
 Looked = Annotated[Run, Depends(looked_at)]
 Acted = Annotated[Run, Depends(acted_on)]
 
@@ -76,14 +93,16 @@ def _allowed(request: Request, run_id: str, action: Action) -> Run:
     if not visible:
         raise Unknown("A run was asked for", "There is none of that address that you can see", "Choose one on the page Runs")
     if action == "act" and not may_act(run, visitor):
-        raise _refused(run, visitor)
+        raise _refused(run, visitor, lab_of(request).settings.access)
     return run
 
 
-def _refused(run: Run, visitor: str) -> Refused:
+def _refused(run: Run, visitor: str, access: Access) -> LabError:
     asked = "This run was to be changed"
     if run.read_only:
         return Refused(asked, "It is the example that comes with the lab", "Start your own run with its settings, on the page Adapt")
-    if visitor == NOBODY:
-        return Refused(asked, "Your browser keeps no cookie of this lab, by which it would know your runs", "Allow cookies and reload")
+    try:
+        refuse_nobody(asked, visitor, access)
+    except NotSignedIn as problem:
+        return problem
     return Refused(asked, "It belongs to somebody else", "Start your own run with its settings, on the page Adapt")

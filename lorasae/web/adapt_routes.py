@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, Request
 
 from lorasae.config import RunConfig, run_config
-from lorasae.identity import LOCAL_OWNER
 from lorasae.lab import Lab
 from lorasae.planning.errand import Errands
 from lorasae.planning.fitting import refuse_misfits
@@ -14,7 +13,7 @@ from lorasae.planning.probing import Probing
 from lorasae.planning.uploads import MAX_BYTES, keep, refuse_foreign_files
 from lorasae.sources.catalog import hub_id, models, saes_of, site_of
 from lorasae.sources.sae_card import SAECard
-from lorasae.web.access import Owner
+from lorasae.web.access import HubClient, Owner, Starter
 
 PREVIEW_LIMIT_S = 90
 
@@ -39,7 +38,7 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
         return _answer(forecast(checked(lab, config, visitor), probing, visitor), lab, run_config(config))
 
     @app.post("/lab/estimate/measure")
-    def measure(visitor: Owner, config: Settings) -> dict[str, Any]:
+    def measure(visitor: Starter, config: Settings) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
         before = _answer(forecast(asked, probing, visitor), lab, asked)
         if before["cannot_measure"]:
@@ -49,14 +48,13 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
         return _answer(measured_forecast(asked, probing), lab, asked)
 
     @app.post("/lab/preview")
-    def preview(visitor: Owner, config: Settings) -> dict[str, Any]:
+    def preview(visitor: Starter, config: Settings, hub: HubClient) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
         what = f"A preview of the text {asked.data.source} was asked for"
-        private = visitor == LOCAL_OWNER  # the operator's login is not for visitors
-        return errands.run("lorasae.planning.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, private=private)
+        return errands.run("lorasae.planning.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, token=hub.token)
 
     @app.post("/lab/uploads")
-    async def upload(visitor: Owner, request: Request, name: str) -> dict[str, Any]:
+    async def upload(visitor: Starter, request: Request, name: str) -> dict[str, Any]:
         content = bytearray()
         async for part in request.stream():
             content += part

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable
 
 MEGABYTE = 1_000_000
+CALLBACK = "/auth/callback"  # one of the paths to which the Hub sends those who signed in to a Space
 _SEGMENTS = r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*"
-_OWN = re.compile(rf"/lab/{_SEGMENTS}/?|/healthz|/readyz", re.ASCII)
+_OWN = re.compile(rf"/lab/{_SEGMENTS}/?|/healthz|/readyz|/auth/(?:sign-in|callback|sign-out)", re.ASCII)
 _GRADIO = re.compile(
     rf"""/(?:assets|static)/{_SEGMENTS}       # its scripts, styles, fonts and pictures
     | /(?:theme\.css|favicon\.ico|robots\.txt|manifest\.json|config/?)
@@ -35,6 +36,10 @@ class Addresses:
     def is_page(self, path: str) -> bool:
         """Whether a person goes there."""
         return path in self.pages or path.removesuffix("/") in self.pages
+
+    def is_entrance(self, path: str) -> bool:
+        """Whether a link on another site may lead a person there."""
+        return self.is_page(path) or path == CALLBACK
 
     def is_open(self, path: str) -> bool:
         """Whether the lab answers there."""

@@ -23,6 +23,7 @@ from lorasae.web.live import Live, add_live_route
 from lorasae.web.problems import answer_problems
 from lorasae.web.publish_routes import add_publish_routes
 from lorasae.web.run_routes import add_run_routes
+from lorasae.web.sign_in_routes import add_sign_in_routes
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def web_app(lab: Lab) -> WebApp:
     add_first_repair_route(app, lab)
     add_inspect_routes(app, lab)
     add_publish_routes(app, lab)
+    add_sign_in_routes(app, lab)
     return WebApp(app, add_live_route(app, lab, files))
 
 

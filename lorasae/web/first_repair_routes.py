@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from lorasae.demo.first_repair import NAME, PINS, first_repair
 from lorasae.lab import Lab
 from lorasae.store.run_folder import Run
-from lorasae.web.access import Owner
+from lorasae.web.access import Starter
 from lorasae.web.answers import Answer
 
 
@@ -23,7 +23,7 @@ def add_first_repair_route(app: FastAPI, lab: Lab) -> None:
     """`/lab/start-pocket`."""
 
     @app.post("/lab/start-pocket")
-    def start(body: Start, visitor: Owner) -> Answer:
+    def start(body: Start, visitor: Starter) -> Answer:
         if (run := _under_way(lab, visitor)) is not None:
             return Answer({"ok": True, "run_id": run.run_id, "started": False})
         run = lab.jobs.submit(visitor, first_repair(), body.submission, NAME, PINS)

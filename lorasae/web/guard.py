@@ -4,7 +4,6 @@ One ASGI layer around everything. It refuses foreign hosts (DNS rebinding) and f
 closes the addresses that the lab does not need, bounds what is sent, gives each visitor a cookie and each answer its headers.
 """
 
-import html
 import ipaddress
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -17,15 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lorasae.settings import LabSettings
 from lorasae.web.addresses import MEGABYTE, Addresses, is_gradios, is_lasting, most_bytes
 from lorasae.web.headers import security_headers
+from lorasae.web.notice_page import notice_page
 from lorasae.web.problems import problem
 from lorasae.web.visitors import NewVisitor, new_visitor
 
 _READING = ("GET", "HEAD")
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<title>LoRA-SAE Lab</title><link rel="stylesheet" href="/lab/assets/lab.css">
-<body style="font-family: system-ui, sans-serif; max-width: 36rem; margin: 20vh auto; padding: 0 1rem">
-<p>{sentence}</p><p><a href="/">The lab's first page</a></p></body></html>"""
 
 
 class Refusal(NamedTuple):
@@ -65,7 +60,7 @@ class Guard:
             if is_gradios(path):
                 return Refusal(403, "The lab does not use this address. Go back to its first page.")
             return Refusal(404, "There is nothing at this address. Go back to the lab's first page.")
-        if self._is_foreign(headers) and not (method in _READING and self.addresses.is_page(path) and _is_navigation(headers)):
+        if self._is_foreign(headers) and not (method in _READING and self.addresses.is_entrance(path) and _is_navigation(headers)):
             return Refusal(403, "This request comes from another web page. Open the lab itself and try there.")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > most_bytes(path):
@@ -79,7 +74,7 @@ class Guard:
         """
         hosts = headers.getlist("host")
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
-        return name in self.settings.allowed_hosts or (self.settings.access == "visitors" and _is_number(name))
+        return name in self.settings.allowed_hosts or (self.settings.access != "local" and _is_number(name))
 
     def _is_foreign(self, headers: Headers) -> bool:
         """Whether a web page elsewhere has sent this. Browsers say so; what says nothing is no browser, and acts for nobody but itself."""
@@ -142,7 +137,7 @@ class _Body:
 def _told(refusal: Refusal, headers: Headers) -> Response:
     """A sentence: as a page for a person, else as the lab's scripts read it."""
     if _is_navigation(headers) or headers.get("accept", "").startswith("text/html"):
-        return HTMLResponse(_PAGE.format(sentence=html.escape(refusal.sentence)), refusal.status)
+        return HTMLResponse(notice_page(refusal.sentence), refusal.status)
     return problem(refusal.sentence, refusal.status)
 
 

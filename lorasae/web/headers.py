@@ -20,7 +20,7 @@ _HOSTED_IN = "https://huggingface.co"  # which shows a Space in a frame
 
 def security_headers(access: Access) -> dict[str, str]:
     """The headers of every answer."""
-    ancestors = f"frame-ancestors 'self' {_HOSTED_IN}" if access == "visitors" else "frame-ancestors 'self'"
+    ancestors = f"frame-ancestors 'self' {_HOSTED_IN}" if access != "local" else "frame-ancestors 'self'"
     return {
         "content-security-policy": "; ".join((*_POLICY, ancestors)),
         "x-content-type-options": "nosniff",

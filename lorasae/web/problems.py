@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from lorasae.errors import LabError
-from lorasae.identity import Refused
+from lorasae.identity import NotSignedIn, Refused
 from lorasae.lab import Lab
 from lorasae.web.access import Busy, Unknown, lab_of
 from lorasae.web.answers import Answer
@@ -58,6 +58,8 @@ def _status(request: Request, error: LabError) -> int:
     """A problem with what a run is doing right now is a conflict; any other is a mistake in the request."""
     if isinstance(error, Unknown):
         return 404
+    if isinstance(error, NotSignedIn):
+        return 401
     if isinstance(error, Refused):
         return 403
     if isinstance(error, Busy):

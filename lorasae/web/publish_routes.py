@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from huggingface_hub import HfApi, get_token
 from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
 
@@ -16,8 +16,9 @@ from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.store.run_folder import Run
-from lorasae.web.access import Acted, Looked, Owner, may_act
+from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
+from lorasae.web.logins import login_of
 
 RepoId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$")]
 _CARD_CHARACTERS = 60_000
@@ -41,18 +42,17 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
     """`/lab/runs/{id}/publishing…`, `/lab/open`."""
 
     @app.post("/lab/open")
-    def opened(visitor: Owner, body: Named) -> Answer:
-        if lab.settings.access != "local":
-            asked = f"The adapter {body.repo_id} was to be opened"
-            raise LabError(asked, "In this lab only whoever runs it can open adapters", "Ask for it, or open it in a lab of your own")
-        return Answer({"run_id": reopen(lab.store, body.repo_id, client(), visitor).run_id})
+    def opened(visitor: Starter, body: Named, hub: HubClient) -> Answer:
+        return Answer({"run_id": reopen(lab.store, body.repo_id, hub, visitor).run_id})
 
     @app.get("/lab/runs/{run_id}/publishing")
-    def publishing(run: Looked, visitor: Owner) -> Answer:
+    def publishing(run: Looked, visitor: Owner, request: Request, hub: HubClient) -> Answer:
         if not may_act(run, visitor):
-            return Answer({"why_not": "Only its owner can publish it", "latest": None, "published": None})
+            return Answer({"why_not": "Only its owner can publish it", "latest": None, "published": None, "namespace": None})
         latest = lab.publishing.latest(run)
-        return Answer({"why_not": why_not(lab, run), "latest": asdict(latest) if latest else None, "published": published(run)})
+        login = login_of(lab.settings, request.cookies)
+        told = {"why_not": why_not(run, hub), "published": published(run), "namespace": login.name if login else None}
+        return Answer({**told, "latest": asdict(latest) if latest else None})
 
     @app.post("/lab/runs/{run_id}/publishing/preview")
     def previewed(run: Acted, body: Named) -> Answer:
@@ -63,27 +63,22 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
         return Answer({"files": files, "card": card})
 
     @app.post("/lab/runs/{run_id}/publishing")
-    def begin(run: Acted, body: Publish) -> Answer:
-        if reason := why_not(lab, run):
+    def begin(run: Acted, body: Publish, hub: HubClient) -> Answer:
+        if reason := why_not(run, hub):
             raise LabError("A run was to be published", reason, "Then try again")
         target = Target(body.repo_id, private=body.private, as_pull_request=body.pull_request)
-        return Answer({"latest": asdict(lab.publishing.begin(run, target, client()))})
+        return Answer({"latest": asdict(lab.publishing.begin(run, target, hub))})
 
 
-def client() -> HfApi:
-    """The Hub's client of the machine's own user: with the token of the environment or of `hf auth login`."""
-    return HfApi()
-
-
-def why_not(lab: Lab, run: Run) -> str | None:
+def why_not(run: Run, hub: HfApi) -> str | None:
     """Why a run cannot be published from this browser, as a sentence; None if it can."""
-    if lab.settings.access != "local":
-        return "Nobody can sign in to this lab yet; runs are published by whoever runs it, from a terminal"
+    if hub.token is False:
+        return "Nobody can sign in to this lab; its runs are published by whoever runs it, from a terminal"
     try:
         publication(run)
     except LabError as problem:
         return f"{problem.found}. {problem.remedy}"
-    if not known_token():
+    if hub.token is None and not known_token():
         return "No login to the Hub is known here. Log in with `hf auth login` in a terminal, or start the lab with HF_TOKEN set"
     return None
 

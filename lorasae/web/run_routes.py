@@ -12,7 +12,7 @@ from lorasae.store.charts import as_json
 from lorasae.store.metrics_file import MetricsFiles, rows_in
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import MAX_NAME, MAX_PINNED_FEATURES, MAX_PINNED_TEXT, pins_from, pins_to_json
-from lorasae.web.access import Acted, Looked, Owner
+from lorasae.web.access import Acted, HubClient, Looked, Owner
 from lorasae.web.answers import Answer
 from lorasae.web.cards import Cards
 from lorasae.web.glances import Glances
@@ -118,8 +118,8 @@ def _add_acting(app: FastAPI, lab: Lab) -> None:
         return Answer({"ok": True, "run_id": run.run_id})
 
     @app.post("/lab/runs/{run_id}/resume")
-    def resume(run: Acted, visitor: Owner) -> Answer:
-        lab.jobs.resume(visitor, run.run_id)
+    def resume(run: Acted, visitor: Owner, hub: HubClient) -> Answer:
+        lab.jobs.resume(visitor, run.run_id, hub.token)
         return did(run)
 
     @app.post("/lab/runs/{run_id}/rename")

@@ -56,8 +56,17 @@ class Account:
         return self._may(repo_id, "repo.write", {"write-repos", "manage-repos"})
 
     def creates_in(self, namespace: str) -> bool:
-        """Whether repositories may be made and removed under a name."""
+        """Whether repositories may be made under a name."""
+        return self._may(namespace + "/", "repo.write", {"manage-repos", "contribute-repos"})
+
+    def removes_in(self, namespace: str) -> bool:
+        """Whether repositories may be removed under a name."""
         return self._may(namespace + "/", "repo.write", {"manage-repos"})
+
+    @property
+    def is_app(self) -> bool:
+        """Whether an app asks for somebody who is signed in to it and agreed that it adds repositories: it may use those it has made."""
+        return self.token is not None and self.token.role == "oauth" and "contribute-repos" in self.token.scopes
 
     def opens_pull_requests(self) -> bool:
         """Anybody with a token that may write anything."""
@@ -83,10 +92,10 @@ class Account:
     def as_whoami(self) -> dict[str, Any]:
         """The answer of `/api/whoami-v2`."""
         assert self.token
-        who = {"type": "user", "id": _id(self.token.user), "name": self.token.user, "fullname": self.token.user.title()}
+        who = {"type": "user", "id": user_id(self.token.user), "name": self.token.user, "fullname": self.token.user.title()}
         extra = {"email": None, "emailVerified": True, "canPay": False, "isPro": False, "periodEnd": None, "avatarUrl": "/avatars/x.svg"}
         organisations = [
-            {"type": "org", "id": _id(name), "name": name, "fullname": name.title(), "roleInOrg": role, "isEnterprise": False}
+            {"type": "org", "id": user_id(name), "name": name, "fullname": name.title(), "roleInOrg": role, "isEnterprise": False}
             for name, role in self.organisations.items()
         ]
         return {**who, **extra, "orgs": organisations, "auth": self._auth(self.token)}
@@ -142,9 +151,13 @@ class Accounts:
         token = self._tokens.get(value)
         return Account(token, self._members[token.user]) if token else None
 
+    def users(self) -> list[str]:
+        """Everybody, in order."""
+        return sorted(self._members)
+
     def exists(self, user: str) -> bool:
         return user in self._members
 
 
-def _id(name: str) -> str:
+def user_id(name: str) -> str:
     return name.encode().hex()[:24].ljust(24, "0")

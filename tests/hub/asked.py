@@ -86,7 +86,7 @@ class Asked:
     def repo(self) -> Repo:
         """The repository, if the sender may know of it. Nobody learns whether a private one exists."""
         found = self.storage.repo(self.kind, self.repo_id) if valid(self.repo_id) else None
-        if found is None or (found.read()["private"] and not self.account.reads(self.repo_id)):
+        if found is None or (found.read()["private"] and not (self.account.reads(self.repo_id) or self._is_of_the_app(found))):
             raise Refused(404 if self.account.token else 401, "Repository not found", "RepoNotFound")
         return found
 
@@ -106,9 +106,17 @@ class Asked:
 
     def writable(self) -> Repo:
         repo = self.repo()
-        if not self.signed_in().writes(self.repo_id):
+        self.signed_in()
+        if not self.may_write(repo):
             raise Refused(403, "Authorization error.")
         return repo
+
+    def may_write(self, repo: Repo) -> bool:
+        """Whether the sender's commits are taken."""
+        return self.account.writes(self.repo_id) or self._is_of_the_app(repo)
+
+    def _is_of_the_app(self, repo: Repo) -> bool:
+        return self.account.is_app and repo.read()["by_app"] and self.account.name == self.part("namespace")
 
     def commit(self, repo: Repo) -> Commit:
         """The commit that the path names; `main` if it names none."""

@@ -39,7 +39,7 @@ def _open_for_commit(asked: Asked) -> Repo:
     """The repository, if the sender may commit to it or, with `create_pr`, propose to."""
     repo = asked.repo()
     account = asked.signed_in()
-    if account.writes(asked.repo_id) or (asked.flag("create_pr") and account.opens_pull_requests()):
+    if asked.may_write(repo) or (asked.flag("create_pr") and account.opens_pull_requests()):
         return repo
     if account.opens_pull_requests() and _own_proposal(asked, repo):
         return repo

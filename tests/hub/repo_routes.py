@@ -27,7 +27,7 @@ async def create(request: Request) -> Response:
     with asked.storage.lock:
         if asked.storage.repo(kind, repo_id):
             raise Refused(409, f"You already created this {kind} repo: {repo_id}", body={"url": url})
-        asked.storage.create(kind, repo_id, author=account.name or "", private=private, sdk=body.get("sdk"))
+        asked.storage.create(kind, repo_id, author=account.name or "", private=private, sdk=body.get("sdk"), by_app=account.is_app)
     return JSONResponse({"url": url, "name": repo_id, "id": repo_id})
 
 
@@ -37,7 +37,7 @@ async def delete(request: Request) -> Response:
     namespace = body.get("organization") or asked.signed_in().name or ""
     asked.request.path_params.update(kinds=(body.get("type") or "model") + "s", namespace=namespace, name=body["name"])
     repo = asked.repo()
-    if not asked.account.creates_in(namespace):
+    if not asked.account.removes_in(namespace):
         raise Refused(403, f'You don\'t have the rights to delete a {repo.kind} under the namespace "{namespace}"')
     repo.delete()
     return Response("OK")

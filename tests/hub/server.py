@@ -28,13 +28,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tests.hub import commit_routes, discussions, downloads, info_routes, repo_routes
+from tests.hub import commit_routes, discussions, downloads, info_routes, oauth, repo_routes
 from tests.hub.accounts import Accounts
 from tests.hub.asked import refusal
 from tests.hub.faults import Asking, Faults, FaultyWire
 from tests.hub.storage import MAIN, Commit, Entry, Repo, Storage, is_large
 
-_ROUTES = [*repo_routes.ROUTES, *commit_routes.ROUTES, *discussions.ROUTES, *downloads.ROUTES, *info_routes.ROUTES]
+_ROUTES = [*repo_routes.ROUTES, *commit_routes.ROUTES, *discussions.ROUTES, *downloads.ROUTES, *info_routes.ROUTES, *oauth.ROUTES]
 _LONG_AGO = "2026-01-01T00:00:00.000Z"  # published repositories have the same commit ids in every test
 
 
@@ -69,6 +69,8 @@ class LocalHub:
         self.log: list[Asking] = []
         self.failures: list[Exception] = []  # what the Hub itself could not do: bugs of this double
         self.page_size, self.part_bytes = 1000, 16_000_000
+        self.oauth_expires_s = oauth.EXPIRES_S
+        self.next_oauth_token: str | None = None  # a canary that a test brings
         self.xet_root = root / "xet"
         self.xet_url = f"local://{self.xet_root}"
         app = Starlette(

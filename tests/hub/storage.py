@@ -113,7 +113,16 @@ class Storage:
         """An empty repository: one commit with `.gitattributes`, as the real one makes it."""
         repo, date = Repo(self, kind, repo_id), date or now()
         (repo.folder / "commits").mkdir(parents=True)
-        defaults = {"private": False, "gated": False, "accepted": [], "sdk": None, "refs": {}, "discussions": [], "created_at": date}
+        defaults = {
+            "private": False,
+            "gated": False,
+            "accepted": [],
+            "sdk": None,
+            "by_app": False,
+            "refs": {},
+            "discussions": [],
+            "created_at": date,
+        }
         repo.write({**defaults, **settings})
         repo.commit(MAIN, {".gitattributes": self.add_plain(_GITATTRIBUTES)}, "initial commit", author=author, date=date)
         return repo

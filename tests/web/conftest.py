@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lorasae.config import RunConfig
-from lorasae.identity import COOKIE, LOCAL_OWNER, owner_of
+from lorasae.identity import COOKIE, LOCAL_OWNER, visitor_of
 from lorasae.lab import Lab, open_lab
 from lorasae.settings import LabSettings, settings_from
 from lorasae.store import run_folder
@@ -26,7 +26,7 @@ from lorasae.web.server import LabServer
 
 PAGES = ("/", "/adapt", "/runs", "/run", "/inspect")
 SECRETS = {"A": "a" * 43, "B": "b" * 43}
-OWNERS = {"local": LOCAL_OWNER, **{name: owner_of("visitors", {COOKIE: secret}) for name, secret in SECRETS.items()}}
+OWNERS = {"local": LOCAL_OWNER, **{name: visitor_of({COOKIE: secret}) for name, secret in SECRETS.items()}}
 
 
 def rows(first: int, last: int) -> list[dict[str, Any]]:

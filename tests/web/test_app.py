@@ -235,7 +235,7 @@ def test_a_setting_that_means_nothing_is_told_in_a_sentence(tmp_path: Path, sett
 
 def test_on_a_space_the_same_file_serves_strangers_under_the_spaces_name() -> None:
     settings = settings_from({"SYSTEM": "spaces", "SPACE_HOST": "Someone-Lab.hf.space", "LORASAE_HOME": "/nowhere"})
-    assert (settings.access, settings.host, settings.port) == ("visitors", "0.0.0.0", 7860)
+    assert (settings.access, settings.host, settings.port) == ("sign-in", "0.0.0.0", 7860)
     assert "someone-lab.hf.space" in settings.allowed_hosts
 
 

@@ -13,14 +13,15 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from lorasae.identity import COOKIE, NOBODY, owner_of
+from lorasae.identity import COOKIE, NOBODY
 from lorasae.settings import settings_from
 from lorasae.web.addresses import Addresses
 from lorasae.web.guard import Guard
+from lorasae.web.logins import owner_of
 
 PAGES = ("/", "/adapt", "/runs", "/run", "/inspect")
 HERE = {"host": "127.0.0.1:7860"}
-SPACE = {"SYSTEM": "spaces", "SPACE_HOST": "someone-lab.hf.space"}
+SPACE = {"SYSTEM": "spaces", "LORASAE_ACCESS": "visitors", "SPACE_HOST": "someone-lab.hf.space"}
 
 
 def client(environment: dict[str, str] | None = None) -> TestClient:
@@ -29,7 +30,7 @@ def client(environment: dict[str, str] | None = None) -> TestClient:
 
     async def told(request: Request) -> PlainTextResponse:
         sent = len(await request.body())
-        return PlainTextResponse(f"{owner_of(settings.access, request.cookies)} {sent}")
+        return PlainTextResponse(f"{owner_of(settings, request.cookies)} {sent}")
 
     app = Starlette(routes=[Route("/{rest:path}", told, methods=["GET", "POST", "PUT", "DELETE", "OPTIONS"])])
     return TestClient(Guard(app, settings, PAGES), headers=HERE)

@@ -13,7 +13,6 @@ from lorasae.publishing.desk import PublishingDesk
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import EXAMPLE_FOLDER, Run
 from lorasae.store.run_records import Status
-from lorasae.web import publish_routes
 from tests.hub.server import LocalHub, local_hub
 from tests.web.conftest import World
 
@@ -28,9 +27,7 @@ def as_measured(*_: Any) -> dict[str, Any]:
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A Hub on which the machine's own user is alice."""
     with local_hub(tmp_path / "hub") as running:
-        token = running.accounts.token("alice")
-        monkeypatch.setattr(publish_routes, "client", lambda: running.api(token))
-        monkeypatch.setattr(publish_routes, "known_token", lambda: True)
+        monkeypatch.setenv("HF_TOKEN", running.accounts.token("alice"))
         monkeypatch.setattr(PublishingDesk, "_measured_again", as_measured)  # else a process that loads the model
         yield running
 
@@ -56,7 +53,7 @@ def ended(client: Any, address: str) -> dict[str, Any]:
 def test_a_run_is_previewed_published_and_said_to_be_there(local: World, hub: LocalHub) -> None:
     run, client = finished(local), local.client()
     address = f"/lab/runs/{run.run_id}/publishing"
-    assert client.get(address).json() == {"why_not": None, "latest": None, "published": None}
+    assert client.get(address).json() == {"why_not": None, "latest": None, "published": None, "namespace": None}
     seen = client.post(f"{address}/preview", json={"repo_id": REPO}).json()
     assert {"README.md", "adapter_model.safetensors", "lorasae.json"} <= {each["name"] for each in seen["files"]}
     assert "54.7 %" in seen["card"] and not hub.asked("POST", "/commit/")
@@ -86,7 +83,7 @@ def test_a_name_that_is_none_is_refused(local: World, hub: LocalHub, body: dict[
 
 
 def test_without_a_login_it_says_how_to_get_one(local: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish_routes, "known_token", lambda: False)
+    monkeypatch.setenv("HF_TOKEN", "")
     run, client = finished(local), local.client()
     assert "hf auth login" in client.get(f"/lab/runs/{run.run_id}/publishing").json()["why_not"]
     answer = client.post(f"/lab/runs/{run.run_id}/publishing", json={"repo_id": REPO, "private": True})

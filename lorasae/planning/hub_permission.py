@@ -1,0 +1,66 @@
+"""Whether somebody may use what a run names on the Hub, asked of the Hub itself with their own token.
+
+The cache of this machine is everybody's: what was fetched for one visitor would else be open to all.
+"""
+
+from collections.abc import Iterator
+
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+from lorasae.config import RunConfig
+from lorasae.errors import LabError
+from lorasae.identity import NotSignedIn
+from lorasae.sources.catalog import POCKET_MODEL, hub_id, resolve
+from lorasae.sources.hub_access import HubToken
+from lorasae.sources.published_models import PUBLISHED, is_gated
+from lorasae.sources.registry import registry
+from lorasae.sources.text_files import SUFFIXES
+
+
+def refuse_closed(config: RunConfig, token: HubToken) -> None:
+    """Refuse a run of a model, SAE or dataset that whoever asks may not read.
+
+    Args:
+        config: The run's settings; it names no folders of this machine.
+        token: Of whoever asks; False: nobody is signed in.
+
+    Raises:
+        LabError: If the Hub says no, or cannot be asked about something that may be closed.
+        NotSignedIn: If the token is no longer valid.
+    """
+    api = HfApi(token=token)
+    for repository, kind in dict.fromkeys(_repositories(config)):
+        asked = f"{repository} was asked for"
+        try:
+            api.auth_check(repository, repo_type=kind)
+        except GatedRepoError:
+            page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}"
+            found = f"It is gated, and {'your account may not read it yet' if token else 'only people who are signed in may read it'}"
+            raise LabError(asked, found, f"Accept its licence at {page} with the account you sign in with, then try again") from None
+        except RepositoryNotFoundError:
+            remedy = "Look for a slip in the name, or sign in with an account that may see it"
+            raise LabError(asked, "It is not on the Hub, or it is private", remedy) from None
+        except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
+            if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code == 401:
+                raise NotSignedIn(asked, "The Hub no longer takes your sign-in", "Sign in again") from None
+            if not _is_known_as_open(repository):
+                remedy = "Try again in a while, or use what is built in: model pocket with SAE pocket-scope"
+                raise LabError(asked, "The Hub cannot be asked whether you may use it", remedy) from None
+
+
+def _repositories(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.model.model != POCKET_MODEL:
+        yield hub_id(config.model.model), "model"
+    for ref in config.saes:
+        if repository := resolve(ref).repository:
+            yield repository, "model"
+    source = config.data.source
+    if source != "pocket" and not source.endswith(SUFFIXES):
+        yield source, "dataset"
+
+
+def _is_known_as_open(repository: str) -> bool:
+    is_sae = any(release["repo_id"] == repository for release in registry().values())
+    return is_sae or (repository in PUBLISHED and not is_gated(repository))

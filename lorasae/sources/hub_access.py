@@ -1,0 +1,34 @@
+"""As whom the Hub is asked: as the machine's own user, as a visitor with a token of theirs, or as nobody.
+
+A visitor's token reaches the process that works for them over its standard input: not in its environment, not on its command line, not in a
+file. There it counts inside one block.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+HubToken = str | bool | None  # None: the login of this machine's own user, if any; False: none at all
+
+_TOKEN: ContextVar[HubToken] = ContextVar("hub_token", default=None)
+
+
+@contextmanager
+def asking_as(token: HubToken) -> Iterator[None]:
+    """Inside the block, what is fetched from the Hub is asked for with this token."""
+    before = _TOKEN.set(token)
+    try:
+        yield
+    finally:
+        _TOKEN.reset(before)
+
+
+def token_in_use() -> HubToken:
+    """The token to ask with."""
+    return _TOKEN.get()
+
+
+def token_from_stdin() -> str | None:
+    """The token that whoever started this process wrote to it; None if nothing was written."""
+    return sys.stdin.readline().strip() or None
