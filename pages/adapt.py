@@ -12,7 +12,7 @@ from gradio.context import Context
 
 from lorasae.config import PRESETS, run_config
 from lorasae.errors import LabError
-from lorasae.identity import refuse_nobody
+from lorasae.identity import NotSignedIn, refuse_nobody
 from lorasae.jobs.admission import check_admissible
 from lorasae.lab import Lab
 from lorasae.planning.config_text import config_of_yaml, flat, nested, preset_settings
@@ -65,6 +65,7 @@ def build(lab: Lab) -> None:
                 refuse_too_little_text(reading.config)  # only now: a visitor learns nothing of a file that is not the visitor's
             except LabError as problem:
                 reading.problem = by_label(problem)
+                reading.sign_in = isinstance(problem, NotSignedIn) and lab.settings.hub_app is not None
         return reading
 
     def answered(before: Form, reading: Reading, changed: str, visitor: str) -> dict[Any, Any]:

@@ -36,6 +36,7 @@ class Reading:
     config: RunConfig | None = None
     problem: str | None = None  # a sentence; the config may be there all the same
     fix: dict[str, Any] = field(default_factory=dict)  # settings that together would mend the problem
+    sign_in: bool = False  # signing in would
     offered: tuple[SAECard, ...] = ()  # SAEs of the model
 
 

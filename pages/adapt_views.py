@@ -131,7 +131,7 @@ def layers_in_words(layers: tuple[int, ...] | list[int]) -> str:
 
 def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -> str:
     """Steps, memory and time."""
-    if reading.config is None or reading.problem:
+    if reading.config is None or (reading.problem and not reading.sign_in):
         return island("estimate", problem="An estimate appears as soon as the settings fit together.")
     found = forecast(reading.config, probing, visitor)
     fits = found["memory"]["verdict"] if found.get("memory") else ""

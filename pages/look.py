@@ -2,12 +2,21 @@
 
 import gradio as gr
 
-HEAD = """
+from lorasae.identity import Access
+
+_HEAD = """
+<meta name="lab-access" content="{access}">
 <link rel="stylesheet" href="/lab/assets/lab.css">
 <link rel="stylesheet" href="/lab/assets/site.css">
 <link rel="icon" href="/lab/assets/logo.svg" type="image/svg+xml">
 <script type="module" src="/lab/assets/lab.js"></script>
 """
+
+
+def head(access: Access) -> str:
+    """What stands in the head of every page."""
+    return _HEAD.format(access=access)
+
 
 _DRESSED = {  # colour of lab.css: Gradio's variables that take it
     "ink": "block_title_text_color block_label_text_color button_secondary_text_color checkbox_label_text_color "

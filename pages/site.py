@@ -15,7 +15,7 @@ from lorasae.sources.shelf import shelf
 from lorasae.web.app import WebApp, guarded, web_app
 from lorasae.web.server import LabServer
 from pages import PAGES
-from pages.look import HEAD, theme
+from pages.look import head, theme
 
 _MOST_WAITING = 64  # clicks; further ones are told that the lab is busy
 _AT_ONCE = 8  # clicks of one kind
@@ -55,7 +55,7 @@ def build_app(lab: Lab) -> WebApp:
             footer_links=[],
             enable_monitoring=False,
             theme=theme(),
-            head=HEAD,
+            head=head(lab.settings.access),
         )
     (site.app,) = gradio_apps(web.app)
     return web

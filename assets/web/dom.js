@@ -39,7 +39,7 @@ export async function ask(address, { method = "GET", body } = {}) {
   } catch {
     if (answer.ok) throw new Error("The lab gave an answer that cannot be read. Reload the page.");
   }
-  if (!answer.ok) throw new Error(content.problem || `The lab answered with error ${answer.status}. Reload the page.`);
+  if (!answer.ok) throw Object.assign(new Error(content.problem || `The lab answered with error ${answer.status}. Reload the page.`), { status: answer.status });
   return content;
 }
 
@@ -49,7 +49,22 @@ export const runAddress = (run, rest = "") => `/lab/runs/${encodeURIComponent(ru
 export const empty = (sentence, link) =>
   h("div.lab-empty", {}, h("p", {}, sentence), link ? h("a.lab-button", { href: link.href }, link.text) : null);
 
-export const problem = (error) => h("div.lab-problem", { role: "alert" }, error.message || String(error));
+// The sentence of a problem, with the way to sign in where that is what is missing.
+export const problem = (error) =>
+  h("div.lab-problem", { role: "alert" }, error.message || String(error), error.status === 401 && signsIn() ? h("div.lab-row", {}, signInLink()) : null);
+
+// Whether people sign in to this lab with Hugging Face.
+export const signsIn = () => document.querySelector('meta[name="lab-access"]')?.content === "sign-in";
+
+// Signing in leads away and back to this page. Inside another page's frame it opens a tab of its own, where the lab goes on.
+export function signInLink(words = "Sign in with Hugging Face") {
+  const framed = window.self !== window.top;
+  const link = h("a.lab-button", framed ? { target: "_blank", rel: "noopener" } : {}, words);
+  const aim = () => link.setAttribute("href", `/auth/sign-in?to=${encodeURIComponent(location.pathname + location.search)}`);
+  for (const event of ["pointerdown", "focus", "mouseenter"]) link.addEventListener(event, aim); // the address may have changed meanwhile
+  aim();
+  return link;
+}
 
 // Numbers as the metrics table shows them (lorasae/metrics.py).
 export function show(value, unit) {

@@ -1,6 +1,7 @@
 // The header of every page: brand and tools beside Gradio's navigation, the link past it, and the page's title.
 import { h, svg } from "/lab/assets/dom.js";
 import * as theme from "/lab/assets/theme.js";
+import { visitorTool } from "/lab/assets/visitor.js";
 
 const LAB = "LoRA-SAE Lab";
 const TITLES = { "/": "Home", "/adapt": "Adapt", "/catalog": "SAEs", "/runs": "Runs", "/run": "Run", "/inspect": "Inspect" };
@@ -23,7 +24,7 @@ export async function header() {
   main.tabIndex = -1;
   document.body.prepend(h("a.lab-skip", { href: `#${main.id}`, onclick: () => setTimeout(() => main.focus()) }, "Skip to the page"));
   holder.prepend(h("a.lab-brand", { href: "/" }, h("img", { src: "/lab/assets/logo.svg", alt: "", width: 28, height: 28 }), LAB));
-  holder.append(h("div.lab-tools", {}, tourButton(), wordsButton(), themeSwitch()));
+  holder.append(h("div.lab-tools", {}, tourButton(), wordsButton(), visitorTool(), themeSwitch()));
   if (document.title === LAB) title(); // unless the page has named itself meanwhile: Gradio has put its own title there
   if (tourIsOn()) (await import("/lab/assets/tour.js")).goOn();
 }

@@ -1,5 +1,5 @@
 // The first page: what this is, one button to begin with, a finished example, and what is going on now.
-import { ask, h, problem } from "/lab/assets/dom.js";
+import { ask, h, problem, signsIn } from "/lab/assets/dom.js";
 import { example, insideExample } from "/lab/assets/example.js";
 import { term } from "/lab/assets/glossary.js";
 import { researchers } from "/lab/assets/researchers.js";
@@ -28,7 +28,7 @@ export async function mount(element) {
         ...sentences(),
         h("div.home-actions", { "data-tour": "start" }, start.element, finished),
         start.trouble,
-        h("p.lab-note", {}, "The ", term("pocket", "pocket model"), " comes with the lab. A repair takes about two minutes: no account, no download, no code."),
+        h("p.lab-note", {}, "The ", term("pocket", "pocket model"), " comes with the lab. A repair takes about two minutes: ", signsIn() ? "" : "no account, ", "no download, no code."),
         invitation(),
       ),
       picture.element,

@@ -37,7 +37,7 @@ Owner = Annotated[str, Depends(owner)]
 
 def starter(request: Request, visitor: Owner) -> str:
     """Who asks, and may have the lab do work or keep something."""
-    refuse_nobody("The lab was to do something for you", visitor, lab_of(request).settings.access)
+    refuse_nobody("The lab was asked to work for you", visitor, lab_of(request).settings.access)
     return visitor
 
 

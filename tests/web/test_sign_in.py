@@ -1,4 +1,4 @@
-"""Signing in with Hugging Face, against a Hub that insists on the whole flow: who one is afterwards, what it opens, and where the token goes."""
+"""Signing in with Hugging Face, against a Hub that insists on the whole flow: who one is then, what it opens, where the token goes."""
 
 import base64
 import os
