@@ -141,7 +141,7 @@ def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -
 
 def text_preview(reading: Reading) -> str:
     """A look at the text, on demand."""
-    ready = reading.config is not None and not reading.problem
+    ready = not reading.problem or reading.sign_in
     config = reading.config.model_dump(mode="json") if reading.config and ready else None
     return island("textpreview", config=config)
 
