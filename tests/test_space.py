@@ -91,7 +91,7 @@ def test_no_requirement_names_a_build_or_an_address(required):
 
 
 def test_what_a_space_installs_beside_us_agrees_with_us(required):
-    """It installs `gradio[oauth,mcp]==SDK_VERSION spaces` in the same breath; one bound that excludes ours, and the Space is never built."""
+    """It installs `gradio[oauth,mcp]==SDK_VERSION spaces` in the same breath: one bound that excludes ours, and nothing is built."""
     beside = [Requirement(line) for line in requires("gradio") or []] + [Requirement("uvicorn>=0.14.0")]
     beside += [Requirement("pydantic>=1,<3"), Requirement("requests>=2.19,<3")]  # what spaces 0.51.3 asks for
     asked = [each for each in beside if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in ("oauth", "mcp"))]
