@@ -8,6 +8,8 @@ from pathlib import Path
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.identity import Access
+from lorasae.jobs.workers import has_zero_gpu
+from lorasae.keeping.place import Place, keeping_place
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,9 @@ class LabSettings:
     host: str  # LORASAE_HOST: 127.0.0.1, on a Space 0.0.0.0
     port: int  # LORASAE_PORT
     allowed_hosts: tuple[str, ...]  # host names that requests may name; LORASAE_ALLOWED_HOSTS adds some, comma-separated
+    space: str = ""  # SPACE_ID: the Hugging Face Space this lab is; empty elsewhere
+    keep: Place | None = None  # LORASAE_KEEP, else the bucket that is mounted into a Space: where runs outlive this machine's disk
+    zero_gpu: bool = False  # SPACES_ZERO_GPU: a Space that is lent a GPU for single clicks
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
@@ -43,4 +48,13 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
         raise LabError(f"LORASAE_PORT={port} was given", "A port is a number from 1 to 65535", "Choose one, such as 7860")
     named = [environment.get("SPACE_HOST", ""), *environment.get("LORASAE_ALLOWED_HOSTS", "").split(",")]
     hosts = ("127.0.0.1", "localhost", "::1", *(name.strip().lower() for name in named if name.strip()))
-    return LabSettings(home(), access, host, int(port), hosts)
+    return LabSettings(
+        home(),
+        access,
+        host,
+        int(port),
+        hosts,
+        space=environment.get("SPACE_ID", "") if on_space else "",
+        keep=keeping_place(environment),
+        zero_gpu=has_zero_gpu(environment),
+    )

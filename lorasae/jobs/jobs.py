@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.jobs.admission import Limits, check_admissible
+from lorasae.jobs.admission import Limits, check_admissible, limits_here, refuse_where_nothing_runs
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.scheduler import TRIES, Launcher, Scheduler
 from lorasae.jobs.workers import devices as devices_here
@@ -72,6 +72,7 @@ class Jobs:
             LabError: If the run cannot be taken on; nothing is left of it.
         """
         if (row := self.index.submitted(owner, submission)) is None:
+            refuse_where_nothing_runs(self.limits)
             check_admissible(config, owner, self.store.home)  # outside the lock: the registry of SAEs takes a second to read
         with self._lock:
             if (row := row or self.index.submitted(owner, submission)) is not None:
@@ -146,6 +147,8 @@ class Jobs:
                 return "It is under way"
             if run.status.state == "succeeded":
                 return "It is finished"
+            if self.limits.no_runs:
+                return self.limits.no_runs
             return source_changed(run, run.config)
         except LabError as error:
             return error.found
@@ -258,7 +261,7 @@ def open_jobs(store: RunStore) -> Jobs:
     Raises:
         LabError: If the index cannot be opened.
     """
-    return Jobs(store, RunIndex(store.home / "index.sqlite3"), devices=devices_here())
+    return Jobs(store, RunIndex(store.home / "index.sqlite3"), limits_here(), devices=devices_here())
 
 
 def _with_wish(run: Run, state: str) -> str:

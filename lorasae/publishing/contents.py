@@ -12,7 +12,8 @@ Kind = Literal["model", "space"]
 
 def contents_there(api: HfApi, repo_id: str, kind: Kind = "model") -> tuple[str, dict[str, str]]:
     """The newest commit, and what lies there: name -> git blob id, or SHA-256 of a large file."""
-    info = api.repo_info(repo_id, repo_type=kind, files_metadata=True)
+    ask = api.space_info if kind == "space" else api.model_info
+    info = ask(repo_id, files_metadata=True)
     found = {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in info.siblings or []}
     return info.sha or "", {name: str(content) for name, content in found.items()}
 
