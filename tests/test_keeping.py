@@ -237,7 +237,7 @@ def test_an_app_that_is_started_again_lets_go_of_what_went_while_nobody_looked(b
 
 
 def test_a_kill_at_any_instant_of_copying_leaves_a_run_that_can_be_taken_up(tmp_path):
-    """A process copies a run that changes all the time, and is killed with kill -9 at thirty instants; what lies in the place is
+    """A process copies a run that changes all the time, and is killed with kill -9 at twelve instants; what lies in the place is
     restored each time: no file is torn, and the measurements reach as far as the newest whole checkpoint."""
     code = """
 import sys, itertools, shutil
@@ -256,7 +256,7 @@ for step in itertools.count(first):
     bench.look(61)
 """
     seen = set()
-    for number in range(30):
+    for number in range(12):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment, stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"copying\n"
@@ -273,7 +273,7 @@ for step in itertools.count(first):
                 assert (folder / "adapter.safetensors").read_bytes() == str(int(folder.name[5:])).encode() * 50_000
             assert [row["step"] for row in run.metrics()][: newest + 1] == list(range(newest + 1))
             seen.add(newest)
-    assert len(seen) > 5, seen
+    assert len(seen) > 3, seen
 
 
 @pytest.fixture

@@ -45,8 +45,11 @@ class Limits:
         return self.local if owner == LOCAL_OWNER else self.visitor
 
 
-ON_ZERO_GPU = "This Space runs on ZeroGPU, which lends a GPU to one click for about a minute and takes it back; a run needs one for as long as it takes"
-ELSEWHERE = "Duplicate the Space and choose a GPU of its own for it, or run the lab on your machine; finished runs can be inspected here"
+ON_ZERO_GPU = (
+    "This Space runs on ZeroGPU, which lends a GPU to one click for about a minute and takes it back, "
+    "and a run needs one for as long as it takes"
+)
+ELSEWHERE = "Duplicate the Space and choose a GPU of its own, or run the lab on your machine; finished runs can be inspected here"
 
 
 def limits_here(environment: Mapping[str, str] = os.environ) -> Limits:
