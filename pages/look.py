@@ -9,6 +9,8 @@ HEAD = """
 <script type="module" src="/lab/assets/lab.js"></script>
 """
 
+MAY_HAVE_NOTICES = '<meta name="lab-notices" content="ask">\n'  # header.js asks for them where it finds this
+
 _DRESSED = {  # colour of lab.css: Gradio's variables that take it
     "ink": "block_title_text_color block_label_text_color button_secondary_text_color checkbox_label_text_color "
     "checkbox_label_text_color_selected accordion_text_color table_text_color button_secondary_text_color_hover",

@@ -13,9 +13,10 @@ from gradio.routes import App
 from lorasae.lab import Lab
 from lorasae.sources.shelf import shelf
 from lorasae.web.app import WebApp, guarded, web_app
+from lorasae.web.notices import may_have_notices
 from lorasae.web.server import LabServer
 from pages import PAGES
-from pages.look import HEAD, theme
+from pages.look import HEAD, MAY_HAVE_NOTICES, theme
 
 _MOST_WAITING = 64  # clicks; further ones are told that the lab is busy
 _AT_ONCE = 8  # clicks of one kind
@@ -32,6 +33,7 @@ def blocks(lab: Lab) -> gr.Blocks:
         else:
             with site.route(page.title, page.path, show_in_navbar=page.in_navbar):
                 page.build(lab)
+    site.space_id = None  # on a Space, Gradio's scripts would ask huggingface.co and Google for a header of their own
     return site.queue(max_size=_MOST_WAITING, default_concurrency_limit=_AT_ONCE)
 
 
@@ -55,7 +57,7 @@ def build_app(lab: Lab) -> WebApp:
             footer_links=[],
             enable_monitoring=False,
             theme=theme(),
-            head=HEAD,
+            head=HEAD + (MAY_HAVE_NOTICES if may_have_notices(lab.settings) else ""),
         )
     (site.app,) = gradio_apps(web.app)
     return web

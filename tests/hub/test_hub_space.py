@@ -1,16 +1,9 @@
 """One command brings the lab to the Hub as a Space, whole, once however often it is tried; and what lies there runs as a Space runs it."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,9 +16,7 @@ from lorasae.sources.hub_problems import hub_problems_told
 from tests.hub.client import contents
 from tests.hub.faults import answer, cut, drop, lose_answer
 from tests.hub.server import LocalHub
-
-SPACE = "alice/lab"
-HOST = "alice-lab.hf.space"
+from tests.space_process import HOST, SPACE, asked, running
 
 
 @pytest.fixture
@@ -141,44 +132,6 @@ def test_what_lies_on_the_hub_runs_as_a_space_runs_it(hub, api, tmp_path):
         assert asked(f"{address}/lab/assets/header.js", Host=HOST)[0] == 200
         assert asked(f"{address}/", Host="elsewhere.example")[0] in (400, 403, 421)
     assert (tmp_path / "home" / ".lorasae" / "index.sqlite3").is_file()
-
-
-@contextmanager
-def running(folder: Path, root: Path) -> Iterator[str]:
-    """`python app.py` in the folder, as the image of a Gradio Space starts it; its port is the one thing that is ours."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **{"PATH": os.environ["PATH"], "HOME": str(root / "home"), "PYTHONPATH": str(folder), "PYTHONUNBUFFERED": "1", "SYSTEM": "spaces"},
-        **{"SPACE_ID": SPACE, "SPACE_HOST": HOST, "SPACE_AUTHOR_NAME": "alice", "SPACE_REPO_NAME": "lab", "SPACE_TITLE": "LoRA-SAE Lab"},
-        **{"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_NUM_PORTS": "1", "GRADIO_ALLOW_FLAGGING": "never", "GRADIO_THEME": "huggingface"},
-        **{"OAUTH_CLIENT_ID": "an-id", "OAUTH_CLIENT_SECRET": "a-secret", "OAUTH_SCOPES": "openid profile contribute-repos gated-repos"},
-        **{"OPENID_PROVIDER_URL": "https://huggingface.co", "HF_HUB_OFFLINE": "1", "LORASAE_PORT": str(port)},
-    }
-    log = root / "space.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=environment, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
-                break
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0, log.read_text()  # a Space gives ten seconds
-    finally:
-        process.kill()
-
-
-def asked(address: str, **headers: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=30) as found:
-            return found.status, found.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, ""
 
 
 def history(hub: LocalHub) -> list:
