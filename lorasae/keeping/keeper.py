@@ -1,7 +1,8 @@
 """Runs and uploads copied out of a home while they change, by a thread that nobody waits for.
 
-Only what this lab has copied or restored itself is ever removed from there. A place that is full or gone is told in a sentence, and tried
-again until it is back.
+What a run's folder in the place holds and the run does not is removed: from a checkpoint that another copy of the app left there, without the
+measurements before it, the run would be taken up wrongly. Runs and uploads that this lab has neither copied nor restored are left alone. A
+place that is full or gone is told in a sentence, and tried again until it is back.
 """
 
 import shutil
@@ -111,7 +112,7 @@ class Keeper:
 
     def _keep(self, name: str, everything: bool) -> None:
         folder = self.store.home / name
-        changed_at = folder.stat().st_mtime_ns if folder.is_dir() else 0
+        changed_at = _changed_at(folder)
         if self._settled.get(name) == changed_at:
             return
         files, kept = files_of(folder), self._known(name)
@@ -129,16 +130,17 @@ class Keeper:
                     raise
                 continue  # it has gone meanwhile: the next look sees that
             kept[path] = files[path]
-        for path in reversed(gone):  # a checkpoint's seal before its files
+        superfluous = gone if name == _UPLOADS else [path for path in files_of(self.place.folder / name) if path not in files]
+        for path in reversed(superfluous):  # a checkpoint's seal before its files
             (self.place.folder / name / path).unlink(missing_ok=True)
-            del kept[path]
-        _remove_empty_folders(self.place.folder / name, gone)
+            kept.pop(path, None)
+        _remove_empty_folders(self.place.folder / name, superfluous)
         self._kept_at[name] = self._clock()
         if not changed and name != _UPLOADS and _is_at_rest(Run(folder)):
             self._settled[name] = changed_at
 
     def _known(self, name: str) -> dict[str, Look]:
-        """What of a folder lies in the place. Of a run that an earlier app copied it is looked up: what it lacks here was let go here."""
+        """What of a folder lies in the place. Of a run that an earlier app copied it is looked up: what is not here was let go here."""
         if name not in self._kept:
             there = {} if name == _UPLOADS else files_of(self.place.folder / name)
             self._kept[name] = dict.fromkeys(there, (-1, -1))
@@ -153,6 +155,13 @@ class Keeper:
         self._kept.pop(name)
         self._kept_at.pop(name, None)
         self._settled.pop(name, None)
+
+
+def _changed_at(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:  # it is being removed
+        return 0
 
 
 def _is_at_rest(run: Run) -> bool:
