@@ -1,8 +1,8 @@
 """Runs and uploads copied out of a home while they change, by a thread that nobody waits for.
 
-What a run's folder in the place holds and the run does not is removed: from a checkpoint that another copy of the app left there, without the
-measurements before it, the run would be taken up wrongly. Runs and uploads that this lab has neither copied nor restored are left alone. A
-place that is full or gone is told in a sentence, and tried again until it is back.
+What a run's folder in the place holds and the run does not is removed: from a checkpoint that another copy of the app left there, without
+the measurements before it, the run would be taken up wrongly. Runs and uploads that this lab has neither copied nor restored are left
+alone. A place that is full or gone is told in a sentence, and tried again until it is back.
 """
 
 import shutil

@@ -123,7 +123,8 @@ def test_what_lies_on_the_hub_runs_as_a_space_runs_it(hub, api, tmp_path):
     arrived = {name: content for name, content in contents(folder).items() if not name.startswith(".cache/") and name != ".gitattributes"}
     assert arrived == {name: path.read_bytes() for name, path in tracked_files(CHECKOUT).items()}
     assert sum(len(content) for name, content in arrived.items() if name.endswith(".safetensors")) > 20_000_000
-    with running(folder, tmp_path) as address:
+    with running(folder, tmp_path) as space:
+        address = space.address
         assert asked(f"{address}/healthz")[0] == 200
         status, page = asked(f"{address}/", Host=HOST)
         assert status == 200 and "LoRA-SAE Lab" in page
