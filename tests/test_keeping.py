@@ -71,7 +71,10 @@ def test_on_a_space_the_bucket_is_found_by_its_mount_and_elsewhere_by_the_settin
     assert keeping_place(space, tmp_path, mounted) == Place(tmp_path / "lorasae", tmp_path)
     assert keeping_place(space, tmp_path, bare) is None
     assert keeping_place({}, tmp_path, mounted) is None  # somebody's own disk at /data is not ours to write to
-    assert keeping_place({**space, "LORASAE_KEEP": "/elsewhere"}, tmp_path, mounted) == Place(Path("/elsewhere"))
+    named = {"LORASAE_KEEP": "/elsewhere/runs"}
+    assert keeping_place({**space, **named}, tmp_path, lambda path: path == Path("/elsewhere")) == Place(Path("/elsewhere/runs"))
+    assert keeping_place({**space, **named}, tmp_path, lambda path: path == Path("/")) == Place(Path("/elsewhere/runs"), is_doubtful=True)
+    assert keeping_place(named, tmp_path, bare) == Place(Path("/elsewhere/runs"))
     assert keeping_place(space, tmp_path / "missing", mounted) is None
     assert list(tmp_path.iterdir()) == []
 

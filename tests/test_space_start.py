@@ -59,9 +59,7 @@ def test_a_space_that_is_told_to_end_keeps_its_run_and_takes_it_up_on_an_empty_d
     with running(ROOT, tmp_path, **VISITORS, LORASAE_KEEP=str(bucket)) as space:
         (mine,) = [each for each in as_visitor(space, "/lab/runs")[1]["runs"] if each["run_id"] == run.run_id]
         assert mine["state"] in ("queued", "running")  # nobody pressed anything
-        until(lambda: run.told.step > told.step)
-        assert run.told.resumed_from == told.step
-        assert asked(f"{space.address}/lab/notices", Host=HOST)[1] == '{"notices":[]}'
+        until(lambda: run.told.resumed_from == told.step)
         assert as_visitor(space, f"/lab/runs/{run.run_id}/discard", {})[0] == 200
         until(lambda: not (bucket / "runs" / run.run_id).exists())
 

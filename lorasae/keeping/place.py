@@ -15,7 +15,8 @@ class Place:
     """A folder that outlives this machine's disk. It may be slow, full or gone at any time, has no locks, and is written by one lab."""
 
     folder: Path
-    mount: Path | None = None  # what must be mounted for the folder to be worth anything; None: the folder was named, and is believed
+    mount: Path | None = None  # what must be mounted for the folder to be worth anything; None: the folder was named
+    is_doubtful: bool = False  # it was named on a Space where nothing is mounted: it is lost with the rest of the disk
 
     @property
     def is_connected(self) -> bool:
@@ -28,9 +29,12 @@ def keeping_place(environment: Mapping[str, str], mount: Path = MOUNT, is_mount:
 
     On a Space /data without a mount is a folder like any other: it is lost with the rest of the disk.
     """
+    on_space = environment.get("SYSTEM") == "spaces"
     if named := environment.get("LORASAE_KEEP"):
-        return Place(Path(named).expanduser())
-    if environment.get("SYSTEM") == "spaces" and is_mount(mount) and _can_be_written(mount):
+        folder = Path(named).expanduser().absolute()
+        mounted = any(is_mount(each) for each in (folder, *folder.parents[:-1]))  # the last one is the disk itself
+        return Place(folder, is_doubtful=on_space and not mounted)
+    if on_space and is_mount(mount) and _can_be_written(mount):
         return Place(mount / _FOLDER, mount)
     return None
 

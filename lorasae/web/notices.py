@@ -36,7 +36,7 @@ def notices(lab: Lab) -> Iterator[Notice]:
             "No run can be started: a GPU is lent for about a minute at a time."
         )
         yield Notice("zero-gpu", text, "How to run the lab with a GPU of your own", _documented(settings, "zerogpu"))
-    elif settings.space and settings.keep is None:
+    elif settings.space and (settings.keep is None or settings.keep.is_doubtful):
         text = "Runs are lost when this Space restarts. Download or publish what you want to keep."
         yield Notice("no-bucket", text, "If this is your Space: connect a bucket", _documented(settings, "storage"))
     if lab.keeper is not None and (problems := lab.keeper.problems()):
