@@ -41,6 +41,10 @@ def _serve(told: threading.Event) -> int:
         with listening(settings) as listener, open_lab(settings) as lab:
             _prepare_gradio(settings.home)
             with _no_type_stubs():  # Gradio takes seconds to import: a problem with the settings was told before
+                if settings.zero_gpu:
+                    from lorasae.web.zero_gpu import meet_zero_gpu
+
+                    meet_zero_gpu()
                 from pages.site import serve
 
             serve(lab, listener, told)

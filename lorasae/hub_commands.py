@@ -1,4 +1,4 @@
-"""`python -m lorasae push|open`: a run to the Hub, and back."""
+"""`python -m lorasae push|open|space`: a run to the Hub, and back; the lab itself as a Space."""
 
 import argparse
 import sys
@@ -36,6 +36,18 @@ def open_command(options: argparse.Namespace) -> None:
     print(f"run: {run.folder}\nLook inside: python -m lorasae inspect {run.run_id} --text 'Any sentence.'")
 
 
+def space_command(options: argparse.Namespace) -> None:
+    """Bring the lab to the Hub as a Space, or bring the Space up to date."""
+    from lorasae.publishing.space import SpaceTarget, upload_space
+    from lorasae.sources.hub_problems import hub_problems_told
+
+    name = options.space
+    with hub_problems_told(f"The lab was to be uploaded as the Space {name}", name, ()):
+        space = upload_space(SpaceTarget(name, private=not options.public, hardware=options.hardware), _client(), _say)
+    print(f"{space.url}\n{space.n_files} files, {'uploaded' if space.is_new else 'all there already'}.")
+    print(f"Hardware and storage: {space.url}/settings. What to choose there: docs/space.md")
+
+
 def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The commands' options."""
     push = commands.add_parser("push", help="publish a finished run on the Hub")
@@ -51,6 +63,12 @@ def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     reopen.add_argument("repository", help="NAMESPACE/NAME")
     reopen.add_argument("--revision", help="a commit, branch or tag")
     reopen.set_defaults(command=open_command)
+
+    space = commands.add_parser("space", help="upload the lab itself as a Hugging Face Space, or bring that up to date")
+    space.add_argument("space", metavar="NAME/SPACE", help="the Space; made if it is not there")
+    space.add_argument("--public", action="store_true", help="for everybody to see; else only for you. Asked when it is made")
+    space.add_argument("--hardware", default="", help="ask for this hardware, such as l4x1; it is paid by the hour")
+    space.set_defaults(command=space_command)
 
 
 def _client():  # noqa: ANN202  # imported late

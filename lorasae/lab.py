@@ -9,8 +9,9 @@ from types import TracebackType
 
 from lorasae.errors import LabError
 from lorasae.inspection.inspector import Inspector
-from lorasae.jobs.admission import Limits
 from lorasae.jobs.jobs import Jobs, open_jobs
+from lorasae.keeping.keeper import Keeper
+from lorasae.keeping.restoring import restored
 from lorasae.publishing.desk import PublishingDesk
 from lorasae.settings import LabSettings
 from lorasae.store.claims import Claim, claim
@@ -29,17 +30,22 @@ class Lab:
     inspector: Inspector
     publishing: PublishingDesk = field(default_factory=PublishingDesk)
     home_claim: Claim | None = field(default=None, repr=False)
+    keeper: Keeper | None = None  # where runs are kept elsewhere too
 
     def problems(self) -> list[str]:
         """What keeps the lab from doing its work, in sentences; empty when all is well."""
-        return self.jobs.problems()
+        return self.jobs.problems() + (self.keeper.problems() if self.keeper else [])
 
     def __enter__(self) -> "Lab":
         self.jobs.start()
+        if self.keeper is not None:
+            self.keeper.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.jobs.close()
+        if self.keeper is not None:  # at once: who ends us may give us no more than seconds
+            self.keeper.close()
         self.inspector.close()
         self.index.close()
         if self.home_claim is not None:
@@ -54,14 +60,15 @@ def open_lab(settings: LabSettings) -> Lab:
     """
     store = RunStore(settings.home)
     home_claim = _home_claimed(settings.home)
+    keeper = restored(store, settings.keep) if settings.keep else None
     try:
-        jobs = open_jobs(store, Limits(operators=settings.operators))
+        jobs = open_jobs(store, settings.operators)
     except LabError:
         home_claim.close()
         raise
     if jobs.index.damaged:
         print(f"The index of runs was damaged; it is built anew from the runs, and kept as {jobs.index.damaged}", file=sys.stderr)
-    return Lab(settings, store, jobs.index, jobs, Inspector(settings.home), home_claim=home_claim)
+    return Lab(settings, store, jobs.index, jobs, Inspector(settings.home), home_claim=home_claim, keeper=keeper)
 
 
 def _home_claimed(home: Path) -> Claim:

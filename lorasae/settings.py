@@ -8,6 +8,8 @@ from pathlib import Path
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.identity import Access, hub_owner, is_user_id
+from lorasae.jobs.workers import has_zero_gpu
+from lorasae.keeping.place import Place, keeping_place
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class LabSettings:
     allowed_hosts: tuple[str, ...]  # host names that requests may name; LORASAE_ALLOWED_HOSTS adds some, comma-separated
     operators: frozenset[str] = frozenset()  # owners without a visitor's limits: a Space's creator; LORASAE_OPERATORS adds user ids
     hub_app: HubApp | None = None  # where one can sign in
+    space: str = ""  # SPACE_ID: the Hugging Face Space this lab is; empty elsewhere
+    keep: Place | None = None  # LORASAE_KEEP, else the bucket that is mounted into a Space: where runs outlive this machine's disk
+    zero_gpu: bool = False  # SPACES_ZERO_GPU: a Space that is lent a GPU for single clicks
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
@@ -57,7 +62,18 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
     named = [environment.get("SPACE_HOST", ""), *environment.get("LORASAE_ALLOWED_HOSTS", "").split(",")]
     hosts = ("127.0.0.1", "localhost", "::1", *(name.strip().lower() for name in named if name.strip()))
     app = _hub_app(environment) if access == "sign-in" else None
-    return LabSettings(home(), access, host, int(port), hosts, _operators(environment), app)
+    return LabSettings(
+        home(),
+        access,
+        host,
+        int(port),
+        hosts,
+        operators=_operators(environment),
+        hub_app=app,
+        space=environment.get("SPACE_ID", "") if on_space else "",
+        keep=keeping_place(environment),
+        zero_gpu=has_zero_gpu(environment),
+    )
 
 
 def _hub_app(environment: Mapping[str, str]) -> HubApp | None:

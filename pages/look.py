@@ -12,10 +12,13 @@ _HEAD = """
 <script type="module" src="/lab/assets/lab.js"></script>
 """
 
+# header.js asks for notices where it finds the last one, and offers to sign in by what the first one says
+_NOTICES = '<meta name="lab-notices" content="ask">\n'
 
-def head(access: Access) -> str:
+
+def head(access: Access, *, may_have_notices: bool) -> str:
     """What stands in the head of every page."""
-    return _HEAD.format(access=access)
+    return _HEAD.format(access=access) + (_NOTICES if may_have_notices else "")
 
 
 _DRESSED = {  # colour of lab.css: Gradio's variables that take it

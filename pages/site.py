@@ -13,6 +13,7 @@ from gradio.routes import App
 from lorasae.lab import Lab
 from lorasae.sources.shelf import shelf
 from lorasae.web.app import WebApp, guarded, web_app
+from lorasae.web.notices import may_have_notices
 from lorasae.web.server import LabServer
 from pages import PAGES
 from pages.look import head, theme
@@ -32,6 +33,7 @@ def blocks(lab: Lab) -> gr.Blocks:
         else:
             with site.route(page.title, page.path, show_in_navbar=page.in_navbar):
                 page.build(lab)
+    site.space_id = None  # on a Space, Gradio's scripts would ask huggingface.co and Google for a header of their own
     return site.queue(max_size=_MOST_WAITING, default_concurrency_limit=_AT_ONCE)
 
 
@@ -55,7 +57,7 @@ def build_app(lab: Lab) -> WebApp:
             footer_links=[],
             enable_monitoring=False,
             theme=theme(),
-            head=head(lab.settings.access),
+            head=head(lab.settings.access, may_have_notices=may_have_notices(lab.settings)),
         )
     (site.app,) = gradio_apps(web.app)
     return web

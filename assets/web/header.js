@@ -26,6 +26,7 @@ export async function header() {
   holder.prepend(h("a.lab-brand", { href: "/" }, h("img", { src: "/lab/assets/logo.svg", alt: "", width: 28, height: 28 }), LAB));
   holder.append(h("div.lab-tools", {}, tourButton(), wordsButton(), visitorTool(), themeSwitch()));
   if (document.title === LAB) title(); // unless the page has named itself meanwhile: Gradio has put its own title there
+  if (document.querySelector('meta[name="lab-notices"]')) import("/lab/assets/notices.js").then(({ showNotices }) => showNotices(holder)).catch(console.warn);
   if (tourIsOn()) (await import("/lab/assets/tour.js")).goOn();
 }
 

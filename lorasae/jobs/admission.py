@@ -1,5 +1,6 @@
 """What the lab takes on: how many runs of one owner, how large a visitor's run may be, and that a run names nothing foreign."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY, NotSignedIn
+from lorasae.jobs.workers import has_zero_gpu
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.catalog import resolve
 
@@ -37,6 +39,7 @@ class Limits:
     local: Share = Share(running=64, queued=500)  # the machine's own user; only a slip of a script would queue more
     visitor: Share = Share(running=1, queued=2)
     operators: frozenset[str] = frozenset()  # owners who run this lab, though they come as others do
+    no_runs: str = ""  # why this lab takes on no run of anybody, as a sentence; "" where it does
 
     def trusts(self, owner: str) -> bool:
         """Whether no bounds are set to an owner's runs."""
@@ -45,6 +48,28 @@ class Limits:
     def of(self, owner: str) -> Share:
         """The share of an owner."""
         return self.local if self.trusts(owner) else self.visitor
+
+
+ON_ZERO_GPU = (
+    "This Space runs on ZeroGPU, which lends a GPU to one click for about a minute and takes it back, "
+    "and a run needs one for as long as it takes"
+)
+ELSEWHERE = "Duplicate the Space and choose a GPU of its own, or run the lab on your machine; finished runs can be inspected here"
+
+
+def limits_here(operators: frozenset[str] = frozenset(), environment: Mapping[str, str] = os.environ) -> Limits:
+    """What this machine allows, and who runs the lab on it."""
+    return Limits(operators=operators, no_runs=ON_ZERO_GPU if has_zero_gpu(environment) else "")
+
+
+def refuse_where_nothing_runs(limits: Limits) -> None:
+    """Refuse every run, whosever it is, in a lab that can do none.
+
+    Raises:
+        LabError: With the reason.
+    """
+    if limits.no_runs:
+        raise LabError("A run was asked for", limits.no_runs, ELSEWHERE)
 
 
 def check_admissible(config: RunConfig, owner: str, home: Path, limits: Limits) -> None:

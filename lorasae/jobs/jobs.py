@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
-from lorasae.jobs.admission import Limits, check_admissible
+from lorasae.jobs.admission import Limits, check_admissible, limits_here, refuse_where_nothing_runs
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.scheduler import TRIES, Launcher, Scheduler
 from lorasae.jobs.workers import devices as devices_here
@@ -85,6 +85,7 @@ class Jobs:
             LabError: If the run cannot be taken on; nothing is left of it.
         """
         if (row := self.index.submitted(owner, submission)) is None:
+            refuse_where_nothing_runs(self.limits)
             check_admissible(config, owner, self.store.home, self.limits)  # outside the lock: the registry takes a second to read
             self._check_permitted(owner, config, hub_token)
         with self._lock:
@@ -163,6 +164,8 @@ class Jobs:
                 return "It is under way"
             if run.status.state == "succeeded":
                 return "It is finished"
+            if self.limits.no_runs:
+                return self.limits.no_runs
             return source_changed(run, run.config)
         except LabError as error:
             return error.found
@@ -275,13 +278,13 @@ class Jobs:
             )
 
 
-def open_jobs(store: RunStore, limits: Limits | None = None) -> Jobs:
+def open_jobs(store: RunStore, operators: frozenset[str] = frozenset()) -> Jobs:
     """The jobs of a home, with its index; nothing is started.
 
     Raises:
         LabError: If the index cannot be opened.
     """
-    return Jobs(store, RunIndex(store.home / "index.sqlite3"), limits, devices=devices_here())
+    return Jobs(store, RunIndex(store.home / "index.sqlite3"), limits_here(operators), devices=devices_here())
 
 
 def _with_wish(run: Run, state: str) -> str:

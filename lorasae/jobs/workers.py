@@ -139,11 +139,23 @@ def worker_environment(environment: Mapping[str, str], owner: str, device: str) 
         kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
     if device:
         kept["CUDA_VISIBLE_DEVICES"] = device
+    if has_zero_gpu(environment):
+        kept["CUDA_VISIBLE_DEVICES"] = ""
     return kept
 
 
+def has_zero_gpu(environment: Mapping[str, str]) -> bool:
+    """Whether this is a Space with ZeroGPU: a GPU is lent to a single function of the app, for a minute, and to no process beside it."""
+    return environment.get("SYSTEM") == "spaces" and environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
 def devices(environment: Mapping[str, str] = os.environ, dev: Path = Path("/dev")) -> tuple[str, ...]:
-    """What runs can work on at once, as CUDA_VISIBLE_DEVICES names it; ('',) where there is one GPU or none: whatever is there."""
+    """What runs can work on at once, as CUDA_VISIBLE_DEVICES names it; ('',) where there is one GPU or none: whatever is there.
+
+    Nothing at all on ZeroGPU, which is why `admission` takes on no run there.
+    """
+    if has_zero_gpu(environment):
+        return ()
     if (named := environment.get("CUDA_VISIBLE_DEVICES")) is not None:
         found = [name.strip() for name in named.split(",") if name.strip()]
     else:

@@ -4,7 +4,6 @@ What is there already is compared with what is to be there before anything is co
 decide, not what the network said.
 """
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from lorasae.errors import LabError
+from lorasae.publishing.contents import are_there, contents_there
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ def push(package: Path, run_id: str, target: Target, api: HfApi, told: Callable[
     """
     told("creating the repository")
     api.create_repo(target.repo_id, private=target.private, exist_ok=True)
-    head, there = _there(api, target.repo_id)
+    head, there = contents_there(api, target.repo_id)
     _refuse_to_overwrite(api, target.repo_id, run_id, head, there)
     files = sorted(path for path in package.rglob("*") if path.is_file())
     wanted = {str(path.relative_to(package)): path for path in files}
-    if _is_there(wanted, there):
+    if are_there(wanted, there):
         return _found(api, target.repo_id, head)
     told(f"uploading {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
     try:
@@ -68,28 +68,11 @@ def push(package: Path, run_id: str, target: Target, api: HfApi, told: Callable[
             create_pr=target.as_pull_request,
         )
     except (HfHubHTTPError, OSError):
-        head, there = _there(api, target.repo_id)
-        if target.as_pull_request or not _is_there(wanted, there):
+        head, there = contents_there(api, target.repo_id)
+        if target.as_pull_request or not are_there(wanted, there):
             raise
         return _found(api, target.repo_id, head)  # it had been carried out; only the answer was lost
     return Pushed(target.repo_id, made.oid, made.pr_url or made.commit_url, True)
-
-
-def _there(api: HfApi, repo_id: str) -> tuple[str, dict[str, str]]:
-    """The newest commit, and what lies there: name -> git blob id, or SHA-256 of a large file."""
-    info = api.model_info(repo_id, files_metadata=True)
-    found = {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in info.siblings or []}
-    return info.sha or "", {name: str(content) for name, content in found.items()}
-
-
-def _is_there(wanted: dict[str, Path], there: dict[str, str]) -> bool:
-    return all(there.get(name) in _identities(path) for name, path in wanted.items())
-
-
-def _identities(path: Path) -> tuple[str, str]:
-    """What the Hub may call this content: as a git blob, or as a large file."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(), hashlib.sha256(content).hexdigest()
 
 
 def _refuse_to_overwrite(api: HfApi, repo_id: str, run_id: str, head: str, there: dict[str, str]) -> None:

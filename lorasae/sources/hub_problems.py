@@ -70,6 +70,8 @@ def _refused(status: int) -> tuple[str, str]:
     """What the Hub's answer means, and what to do."""
     if status == 401:
         return "The Hub does not know who is asking, or the token is no longer valid", "Log in: hf auth login"
+    if status == 402:
+        return "The Hub asks for credits or a paid plan for this", "See https://huggingface.co/settings/billing, then try again"
     if status == 403:
         return "The Hub does not allow this with the token in use", "Use a token with write access there, or another name"
     if status in (409, 412):

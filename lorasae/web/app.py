@@ -20,6 +20,7 @@ from lorasae.web.guard import Guard
 from lorasae.web.health import add_health_routes
 from lorasae.web.inspect_routes import add_inspect_routes
 from lorasae.web.live import Live, add_live_route
+from lorasae.web.notices import add_notices_route
 from lorasae.web.problems import answer_problems
 from lorasae.web.publish_routes import add_publish_routes
 from lorasae.web.run_routes import add_run_routes
@@ -52,6 +53,7 @@ def web_app(lab: Lab) -> WebApp:
     add_inspect_routes(app, lab)
     add_publish_routes(app, lab)
     add_sign_in_routes(app, lab)
+    add_notices_route(app, lab)
     return WebApp(app, add_live_route(app, lab, files))
 
 

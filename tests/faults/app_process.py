@@ -4,6 +4,7 @@ Each config is submitted under its file's name as token, so that a second start 
 """
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from lorasae.config import run_config
 from lorasae.errors import LabError
+from lorasae.keeping.place import keeping_place
 from lorasae.lab import open_lab
 from lorasae.settings import LabSettings
 
@@ -21,7 +23,7 @@ def main() -> int:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     try:
-        lab = open_lab(LabSettings(Path(home), "local", "127.0.0.1", 7860, ("127.0.0.1",)))
+        lab = open_lab(LabSettings(Path(home), "local", "127.0.0.1", 7860, ("127.0.0.1",), keep=keeping_place(os.environ)))
     except LabError as error:
         print(error, flush=True)
         return 1

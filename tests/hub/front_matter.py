@@ -35,6 +35,8 @@ def complaints(card: str) -> tuple[list[str], list[str]]:
     if found is not None and not isinstance(found, dict):
         return ["YAML metadata must be a mapping"], []
     wrong = [f'"{name}" must be a string or a list of strings' for name in (*_PLAIN, *_PREFIXED) if not _strings((found or {}).get(name))]
+    if len((found or {}).get("short_description") or "") > 60:
+        wrong.append('"short_description" length must be less than or equal to 60 characters long')
     return wrong, [] if found else ["empty or missing yaml metadata in repo card"]
 
 

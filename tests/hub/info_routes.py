@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from tests.hub.asked import Asked, entry_not_found, paged
 from tests.hub.front_matter import front_matter, tags_of
-from tests.hub.repo_routes import REPO
+from tests.hub.repo_routes import REPO, runtime
 from tests.hub.storage import REPO_TYPES, Commit, Entry, Repo, git_oid, pointer
 
 _BRIEF = {
@@ -108,7 +108,7 @@ def described(repo: Repo, commit: Commit, blobs: bool = False) -> dict[str, Any]
     if repo.kind == "space":
         told |= {
             "sdk": settings["sdk"] or card.get("sdk"),
-            "runtime": {"stage": "NO_APP_FILE", "hardware": {"current": None, "requested": None}},
+            "runtime": runtime(repo),
         }
     return told
 

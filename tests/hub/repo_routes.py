@@ -1,12 +1,15 @@
 """Accounts and repositories: who am I, create, delete, settings, gates, branches and tags."""
 
+from typing import Any
+
+from huggingface_hub import SpaceHardware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from tests.hub.asked import Asked, Refused, valid
 from tests.hub.front_matter import complaints
-from tests.hub.storage import REPO_TYPES
+from tests.hub.storage import REPO_TYPES, Repo
 
 
 async def whoami(request: Request) -> Response:
@@ -22,6 +25,8 @@ async def create(request: Request) -> Response:
         raise Refused(400, f"Invalid repo name: {repo_id} - repo name includes an illegal character")
     if not account.creates_in(namespace):
         raise Refused(403, f'You don\'t have the rights to create a {kind} under the namespace "{namespace}"')
+    if kind == "space" and not body.get("sdk"):
+        raise Refused(400, "Invalid sdk: a Space needs one of gradio, docker, static")
     private = body.get("visibility") == "private" or bool(body.get("private"))
     url = f"{asked.hub.endpoint}/{repo_id if kind == 'model' else f'{kind}s/{repo_id}'}"
     with asked.storage.lock:
@@ -50,6 +55,21 @@ async def settings(request: Request) -> Response:
         body["private"] = body["visibility"] == "private"
     repo.change(**{name: body[name] for name in ("private", "gated") if name in body})
     return JSONResponse({"private": repo.read()["private"]})
+
+
+async def hardware(request: Request) -> Response:
+    """Ask for another machine for a Space."""
+    asked = Asked(request)
+    repo, flavor = asked.writable(), (await asked.json())["flavor"]
+    if repo.kind != "space" or flavor not in {each.value for each in SpaceHardware}:
+        raise Refused(400, f"Invalid hardware flavor: {flavor}")
+    repo.change(hardware=flavor)
+    return JSONResponse(runtime(repo))
+
+
+def runtime(repo: Repo) -> dict[str, Any]:
+    """What a Space is doing: here nothing is ever started."""
+    return {"stage": "NO_APP_FILE", "hardware": {"current": None, "requested": repo.read().get("hardware")}}
 
 
 async def auth_check(request: Request) -> Response:
@@ -131,6 +151,7 @@ ROUTES: list[BaseRoute] = [
     Route("/api/repos/delete", delete, methods=["DELETE"]),
     Route("/api/validate-yaml", validate_yaml, methods=["POST"]),
     Route(REPO + "/settings", settings, methods=["PUT"]),
+    Route(REPO + "/hardware", hardware, methods=["POST"]),
     Route(REPO + "/auth-check", auth_check),
     Route(REPO + "/auth-check/write", auth_check),
     Route(REPO + "/user-access-request/grant", grant, methods=["POST"]),

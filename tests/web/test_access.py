@@ -17,6 +17,7 @@ OPEN_TO_ALL = {  # about no run, and the same for everybody
     "/healthz",
     "/readyz",
     "/lab/metrics",
+    "/lab/notices",
     "/lab/assets/vendor/plotly-basic.min.js",
     "/lab/assets/{address:path}",
     "/lab/catalog",
