@@ -59,7 +59,9 @@ def clean_environment(folder: Path) -> Path:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         install = [str(python), "-m", "pip", "install", "-q"]
         if subprocess.run([*install, f"torch=={TORCH}+cpu"], check=False).returncode:  # as in the Makefile
-            subprocess.run([*install, f"torch=={TORCH}", "--extra-index-url", "https://download.pytorch.org/whl/cpu"], check=True)
+            subprocess.run([*install, "uv"], check=True)
+            uv = [str(folder / "bin" / "uv"), "pip", "install", "-q", "--python", str(python), "--torch-backend", "cpu"]
+            subprocess.run([*uv, f"torch=={TORCH}"], check=True)
         subprocess.run([*install, *PACKAGES], check=True)
     return python
 
