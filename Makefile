@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
 
-.PHONY: run demo test check fix pocket pictures
+.PHONY: run demo test check fix pocket pictures card-check
 
 run: $(VENV)/.runtime  ## the lab in the browser, at http://127.0.0.1:7860
 	@$(BIN)/python app.py
@@ -33,6 +33,9 @@ pocket: $(VENV)/.runtime  ## build the pocket world anew, from its text to its S
 
 pictures: $(VENV)/.dev  ## the screenshots of the README, taken by the browser tests
 	@LORASAE_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser/test_pictures.py
+
+card-check: $(VENV)/.dev  ## the lines of published cards, in a clean environment made for it: installs packages, takes minutes
+	@$(BIN)/python -m tests.hub.card_check
 
 $(VENV)/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -12,6 +12,7 @@ from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.hub_commands import add_hub_commands
+from lorasae.sources.known_datasets import KNOWN_DATASETS, known_dataset
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import DEFAULT_TEXT
 from lorasae.store.runs import RunStore
@@ -27,7 +28,11 @@ _FLAGS = (
     ("placement", "adapter.placement", "after (layers above the SAE) or all"),
     ("layers", "adapter.layers", "named layers instead, e.g. [3, 4]"),
     ("modules", "adapter.modules", "attention, mlp, or projections, e.g. [q_proj, down_proj]"),
-    ("data", "data.source", "pocket, a .txt, .jsonl or .csv file, or a dataset id"),
+    (
+        "data",
+        "data.source",
+        f"pocket, a .txt, .jsonl or .csv file, a dataset id, or one of: {', '.join(each.name for each in KNOWN_DATASETS)}",
+    ),
     ("context", "data.context_length", "tokens per sequence"),
     ("tokens", "train.tokens", "training tokens"),
     ("lr", "train.learning_rate", "peak learning rate"),
@@ -74,7 +79,9 @@ def eval_command(options: argparse.Namespace) -> None:
     from lorasae.terminal import result_table
 
     run = RunStore(home()).open(options.run)
-    data = run.config.data.model_copy(update={"source": options.data}) if options.data else None
+    known = known_dataset(options.data or "")
+    told = known.settings if known else {"source": options.data}
+    data = run.config.data.model_copy(update=told) if options.data else None
     metrics = measure_again(OpenedRun(run), data).metrics()
     print(result_table({key: {"value": value, "standard_error": error} for key, (value, error) in metrics.items()}))
 
@@ -133,6 +140,8 @@ def config_from(options: argparse.Namespace) -> RunConfig:
         if getattr(options, flag, None) is not None:
             text = str(getattr(options, flag))
             values = overlay(values, _nested(setting, _yaml_value(f"--{flag} {text}", text) if flag in _READ_AS_YAML else text))
+    if getattr(options, "data", None) and (known := known_dataset(options.data)):
+        values = overlay(values, {"data": known.settings})
     for assignment in options.set or ():
         setting, equals, value = assignment.partition("=")
         if not equals:

@@ -1,7 +1,7 @@
 """What the Adapt page's boxes mean together, without Gradio: values in, values and a config out. One pure function serves every change.
 
-A form is a plain dict: `model`, `layer`, `sae`, `several`, `saes`, `preset`, `source`, `data.source`, `name`, `watch`, `pinned`, and every
-setting of pages/adapt_fields.py under its own name.
+A form is a plain dict: `model`, `layer`, `sae`, `several`, `saes`, `preset`, `source`, `dataset`, `data.source`, `name`, `watch`, `pinned`,
+and every setting of pages/adapt_fields.py under its own name.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from lorasae.errors import LabError
 from lorasae.planning.config_text import flat, nested, preset_settings
 from lorasae.planning.fitting import refuse_misfits, refuse_too_long, refuse_unknown_model
 from lorasae.sources.catalog import POCKET_MODEL, POCKET_RELEASE, alike, default_pocket_sae, hub_id, resolve, saes_of, site_of
+from lorasae.sources.known_datasets import KNOWN_DATASETS, known_dataset
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.text_files import SUFFIXES
 from pages.adapt_fields import DATASET, FIELDS, meant, shown
@@ -52,6 +53,7 @@ def first_form(preset: str = "default") -> Form:
         "saes": [str(sae)],
         "preset": preset,
         "source": "pocket",
+        "dataset": "",
         "data.source": "",
         "name": "",
         "watch": "",
@@ -73,6 +75,7 @@ def form_of(config: RunConfig, preset: str | None = None) -> Form:
         "saes": saes,
         "preset": preset or nearest_preset(config),
         "source": kind,
+        "dataset": config.data.source if kind == "hub" and known_dataset(config.data.source) else "",
         "data.source": "" if kind == "pocket" else config.data.source,
         "name": config.name,
         "watch": "",
@@ -108,6 +111,7 @@ def read(form: Form, changed: str = "", wish: dict[str, Any] | None = None) -> R
     if changed in ("preset", "model"):
         fit_to_model(form)
     _choose_sae(form, changed, offered)
+    _choose_dataset(form, changed)
     reading = Reading(form, offered=offered)
     try:
         reading.config = config_of(form)
@@ -150,6 +154,7 @@ def text_boxes_used(form: Form, local: bool) -> dict[str, bool]:
     """Which boxes about the text matter for the chosen source; `local`: files of this machine may be named."""
     source = form["source"]
     return {
+        "dataset": source == "hub",
         "data.source": source == "hub" or (source == "file" and local),
         "data.config_name": source == "hub",
         "data.split": source == "hub",
@@ -209,6 +214,16 @@ def _take(form: Form, sae: str) -> None:
     """Put an SAE into the run: in place of the others, or, with several, in place of the one at the same place."""
     others = [text for text in form["saes"] if text != sae and _place(text) != _place(sae)] if form["several"] else []
     form["saes"] = sorted([*others, sae], key=lambda text: (_place(text), text))
+
+
+def _choose_dataset(form: Form, changed: str) -> None:
+    """A dataset chosen by name fills in where its text is; the list names it as long as that is its id."""
+    if form["source"] == "hub" and changed in ("dataset", "data.source"):
+        typed = str(form["dataset" if changed == "dataset" else "data.source"] or "").strip()
+        if known := known_dataset(typed):
+            form |= {f"data.{name}": value or "" for name, value in known.settings.items()}
+    sources = [each.source for each in KNOWN_DATASETS]
+    form["dataset"] = form["data.source"] if form["source"] == "hub" and form["data.source"] in sources else ""
 
 
 def _place(sae: str) -> tuple[int, str]:

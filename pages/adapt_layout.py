@@ -8,7 +8,7 @@ import gradio as gr
 from pages.adapt_fields import DATASET, GROUPS, MODEL_DETAILS, TOKENS, Field, hint
 from pages.adapt_form import SOURCES, Form, Reading, text_boxes_used
 from pages.adapt_presets import preset_choices
-from pages.adapt_views import chosen_label, layer_choices, sae_choices, texts
+from pages.adapt_views import chosen_label, dataset_choices, layer_choices, sae_choices, texts
 from pages.parts import island
 
 
@@ -176,9 +176,16 @@ def _text(form: Form, boxes: dict[str, Any], views: dict[str, gr.HTML], local: b
             elem_id="adapt-upload",
         )
         views["uploaded"] = _view()
-    hint = "An id on the Hub such as roneneldan/TinyStories, or the paper's monology/pile-uncopyrighted" + (
-        "; or a .txt, .jsonl or .csv file of this machine." if local else "."
+    boxes["dataset"] = gr.Dropdown(
+        dataset_choices(),
+        value=form["dataset"],
+        label="Known datasets",
+        info="Fills in what is below. Only what the run reads is fetched.",
+        filterable=False,
+        visible=used["dataset"] or "hidden",
+        elem_id="adapt-dataset",
     )
+    hint = "An id on the Hub, of a dataset stored as files" + ("; or a .txt, .jsonl or .csv file of this machine." if local else ".")
     boxes["data.source"] = gr.Textbox(
         value=form["data.source"],
         label="Dataset or file",

@@ -14,6 +14,7 @@ from lorasae.planning.forecast import forecast, why_not_measured
 from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
 from lorasae.sources.catalog import POCKET_MODEL, ModelOffer, models, site_of
+from lorasae.sources.known_datasets import KNOWN_DATASETS
 from lorasae.sources.published_models import SMALL_AND_OPEN, is_gated
 from lorasae.sources.sae_card import SAECard
 from pages.adapt_form import Reading, card_of
@@ -144,6 +145,11 @@ def text_preview(reading: Reading) -> str:
     ready = not reading.problem or reading.sign_in
     config = reading.config.model_dump(mode="json") if reading.config and ready else None
     return island("textpreview", config=config)
+
+
+def dataset_choices() -> list[tuple[str, str]]:
+    """Labels and ids of the datasets offered by name, with their licences."""
+    return [("Another one, named below", ""), *((f"{each.label} · licence: {each.licence}", each.source) for each in KNOWN_DATASETS)]
 
 
 def address(reading: Reading) -> str:

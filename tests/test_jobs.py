@@ -644,7 +644,8 @@ def test_a_worker_sees_nothing_secret():
     assert seen["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1" and seen["CUDA_VISIBLE_DEVICES"] == "1" and seen["OMP_WAIT_POLICY"] == "passive"
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "HF_HOME", "HF_HUB_OFFLINE", "CUDA_HOME")
     assert {name: seen[name] for name in kept} == {name: environment[name] for name in kept}
-    assert "HF_HUB_DISABLE_IMPLICIT_TOKEN" not in worker_environment(environment, "local", "")
+    own = worker_environment(environment, "local", "")
+    assert "HF_HUB_DISABLE_IMPLICIT_TOKEN" not in own and own.pop("HF_TOKEN_PATH") == "/canary" and "canary" not in json.dumps(own)
 
 
 def test_devices_are_counted_without_torch(tmp_path):

@@ -18,12 +18,14 @@ from huggingface_hub.repocard import metadata_load
 from lorasae.config import run_config
 from lorasae.errors import LabError
 from lorasae.publishing.check import measured_again
+from lorasae.publishing.licences import licence_of
 from lorasae.publishing.package import make_package
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import publish
 from lorasae.publishing.push import Target, push
 from lorasae.publishing.reopen import reopen
 from lorasae.sources.catalog import ASSETS
+from lorasae.sources.published_models import PUBLISHED
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import EXAMPLE_FOLDER, Run, example
 from lorasae.store.run_records import Status
@@ -107,6 +109,27 @@ def test_a_base_model_of_the_hub_is_named_to_the_hub_with_its_licence(run: Run, 
     data = metadata_load(card)
     assert data["base_model"] == "google/gemma-2-2b" and data["base_model_relation"] == "adapter" and data["license"] == "gemma"
     assert "Gemma Terms of Use" in card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "notice"),
+    [
+        ("google/gemma-3-1b-pt", "gemma", "Gemma Terms of Use"),
+        ("meta-llama/Llama-3.1-8B", "llama3.1", "Llama 3.1 Community License, Copyright © Meta Platforms, Inc."),
+        ("meta-llama/Llama-3.2-1B", "llama3.2", "Built with Llama"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama3", "Meta Llama 3 Community License"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "mit", "Llama 3.1 Community License applies too"),
+        ("EleutherAI/pythia-70m-deduped", "apache-2.0", ""),
+        ("somebody/model", "other", "look at its page"),
+    ],
+)
+def test_an_adapter_is_under_the_licence_of_its_model(model: str, name: str, notice: str) -> None:
+    licence = licence_of(model)
+    assert licence.name == name and notice in licence.notice
+
+
+def test_every_model_that_saes_are_listed_for_has_a_licence() -> None:
+    assert not [model for model in PUBLISHED if licence_of(model).name == "other"]
 
 
 def test_a_file_of_somebodys_own_is_not_named(run: Run, tmp_path: Path) -> None:

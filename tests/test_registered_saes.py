@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from lorasae.config import SAERef
+from lorasae.planning.to_download import bytes_of
 from lorasae.sources.published_models import PUBLISHED, hub_id, is_gated
 from lorasae.sources.registered_saes import registered_card, registered_saes
 from lorasae.sources.registry import read_registry, registry
@@ -66,6 +67,25 @@ def test_a_canonical_entry_has_what_the_entry_of_the_same_folder_states_and_the_
 def test_width_and_l0_are_found_wherever_a_family_states_them(release, sae_id, d_in, d_sae, l0):
     card = registered_card(SAERef(release=release, sae_id=sae_id))
     assert (card.d_in, card.d_sae) == (d_in, d_sae) and l0 in (None, card.l0)
+
+
+@pytest.mark.parametrize(
+    ("release", "sae_id", "megabytes"),
+    [  # as the Hub lists the files
+        ("gpt2-small-res_sce-ajt", "blocks.6.hook_resid_pre", 283),
+        ("gpt2-small-resid-post-v5-32k", "blocks.9.hook_resid_post", 201),
+        ("pythia-70m-deduped-res-sm", "blocks.4.hook_resid_post", 134),
+        ("pythia-70m-deduped-att-sm", "blocks.1.hook_attn_out", 134),
+        ("gemma-2b-res-jb", "blocks.10.hook_resid_post", 269),
+        ("mistral-7b-res-wg", "blocks.8.hook_resid_pre", 2150),
+        ("llama_scope_lxr_8x", "l15r_8x", 537),
+        ("llama_scope_lxr_32x", "l11r_32x", 2150),
+        ("llama_scope_r1_distill", "l14r_400m_slimpajama_400m_openr1_math", 1070),
+    ],
+)
+def test_width_and_precision_make_the_size_of_the_published_file(release, sae_id, megabytes):
+    n_bytes = bytes_of(registered_card(SAERef(release=release, sae_id=sae_id)))
+    assert n_bytes == pytest.approx(megabytes * 1e6, rel=0.006)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Opened runs, a few at a time, each with what was worked out about it already."""
 
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lorasae.errors import LabError
 from lorasae.inspection.activity import Activity, ActivityCache, Progress, compute, heldout_part
 from lorasae.inspection.comparison import Comparison, compare
 from lorasae.inspection.opened_run import OpenedRun, OpenedSAE
+from lorasae.inspection.room import free_ram_bytes
 from lorasae.sources.data import micro_batches
 from lorasae.store.run_folder import Run
 
@@ -113,8 +114,8 @@ def _recent(kept: OrderedDict[Any, Any], key: Any, n: int) -> Any:
 class Desks:
     """The opened runs. The longest unused is closed when there are too many, or too little memory for another."""
 
-    def __init__(self, cache: ActivityCache) -> None:
-        self.cache = cache
+    def __init__(self, cache: ActivityCache, device_for: Callable[[Run], str | None] = lambda _: None) -> None:
+        self.cache, self._device_for = cache, device_for
         self._desks: OrderedDict[tuple[Any, ...], Desk] = OrderedDict()
 
     def at(self, folder: str) -> Desk:
@@ -133,13 +134,13 @@ class Desks:
                 del self._desks[other]
             while self._desks and (len(self._desks) >= N_DESKS or _memory_is_short(self._desks.values())):
                 self._desks.popitem(last=False)
-            self._desks[key] = Desk(_opened(run), self.cache)
+            self._desks[key] = Desk(_opened(run, self._device_for(run)), self.cache)
         return _recent(self._desks, key, N_DESKS)
 
 
-def _opened(run: Run) -> OpenedRun:
+def _opened(run: Run, device: str | None) -> OpenedRun:
     try:
-        return OpenedRun(run)
+        return OpenedRun(run, device)
     except MemoryError:
         raise LabError(f"The run {run.run_id} was to be opened", "There is not enough memory", "Close other programs") from None
 
@@ -155,9 +156,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _memory_is_short(desks: Any) -> bool:
     """Whether another run as large as the largest would leave less than _SPARE_BYTES."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return False
-    return available < max(desk.opened.n_bytes for desk in desks) + _SPARE_BYTES
+    return free_ram_bytes() < max(desk.opened.n_bytes for desk in desks) + _SPARE_BYTES

@@ -62,10 +62,13 @@ class EncodedText:
 class OpenedRun:
     """The model, SAEs and adapter of a run, held in memory."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, device: str | None = None) -> None:
+        """`device`: cpu or cuda, where that is not for the run's own settings to say."""
         self.run = run
         self.result = run.result
         self.config = run.config
+        if device is not None:
+            self.config = self.config.model_copy(update={"model": self.config.model.model_copy(update={"device": device})})
         if not (run.adapter / _ADAPTER_FILE).exists():
             raise LabError(
                 f"The adapter of the run {run.run_id} was asked for", f"It is not in {run.adapter}", "Restore it, or do the run again"

@@ -22,11 +22,15 @@ from lorasae.inspection.comparison import heldout_ce, notes
 from lorasae.inspection.desk import Desk, Desks
 from lorasae.inspection.feature_details import decoder_side, text_side
 from lorasae.inspection.opened_run import OpenedSAE
+from lorasae.inspection.room import device_for
 from lorasae.inspection.rows import change_rows, rounded, sae_row, token_rows
 from lorasae.inspection.run_saes import above, chosen, offered, opening
 from lorasae.inspection.steered_texts import steered_texts
 from lorasae.inspection.turns import Message, Pieces, Request, Turns
+from lorasae.sources.language_model import chosen_device
 from lorasae.sources.neuronpedia import feature_links, neuronpedia_id, source_address
+from lorasae.store.device_turns import turn_at
+from lorasae.store.run_folder import Run
 
 IDLE_S = 900.0
 N_FEATURES = 60
@@ -38,7 +42,11 @@ class Service:
     """The answers, by method name. Parameters come from the app, which has checked who may look at the run."""
 
     def __init__(self, home: Path) -> None:
-        self.desks = Desks(ActivityCache(home))
+        self.device = chosen_device("auto")
+        self.turn = turn_at(self.device, home)
+        self.desks = Desks(ActivityCache(home), self._device_for)
+        self._beside: str | None = None  # the job that was at work when something was last opened on the device
+        self._holds_memory = False
 
     def work(self, method: str, params: dict[str, Any]) -> Message | Pieces:
         """The answer to one request, or its pieces."""
@@ -140,9 +148,22 @@ class Service:
             )
         )
 
+    def is_in_the_way(self) -> bool:
+        """Whether a job has come since that needs the memory of the device which is held here."""
+        return self._holds_memory and self.turn.job() not in (None, self._beside)
+
+    def _device_for(self, run: Run) -> str | None:
+        self._beside = self.turn.job()
+        return device_for(run, self.turn, self.device.type)
+
     def _seat(self, run: str, release: str, sae_id: str, folders: bool) -> tuple[Desk, OpenedSAE]:
+        """The run and the SAE, opened; from here on the device is this request's until its step ends."""
         desk = self.desks.at(run)
-        return desk, chosen(desk.opened, release, sae_id, folders=folders)
+        observed = chosen(desk.opened, release, sae_id, folders=folders)
+        if desk.opened.loaded.device == self.device:
+            self._holds_memory = True
+            self.turn.take()
+        return desk, observed
 
 
 def _check_feature(observed: OpenedSAE, feature: int) -> None:
@@ -159,8 +180,8 @@ def main() -> None:
     home, idle_s = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else IDLE_S
     answers = _own_output()
     warnings.simplefilter("ignore", FutureWarning)
-    turns = Turns(lambda message: _write(answers, message))
     service = Service(home)
+    turns = Turns(lambda message: _write(answers, message), service.turn, service.is_in_the_way)
     threading.Thread(target=_listen, args=(turns, service), daemon=True).start()
     turns.run(idle_s)
 

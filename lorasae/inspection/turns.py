@@ -14,7 +14,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from lorasae.errors import LabError
+from lorasae.store.device_turns import Turn
 
+LOOK_S = 0.5  # between two looks, when idle, at whether the memory is wanted
 Message = dict[str, Any]
 Pieces = Generator[Message, None, Message]
 
@@ -29,6 +31,7 @@ class Request:
     is_long: bool
     pieces: Pieces | None = None
     worked_s: float = 0.0
+    on_device: bool = False  # whether its next step needs the device that a job may want too
 
 
 @dataclass
@@ -36,12 +39,14 @@ class Turns:
     """The requests under way. Other threads put orders into `orders`: a Request, or the number of one to give up."""
 
     tell: Callable[[Message], None]
+    device: Turn = field(default_factory=Turn)  # taken by a request's work once it has opened its run; given back after every step
+    is_wanted: Callable[[], bool] = lambda: False  # asked when idle: whether somebody else wants the memory that is held here
     orders: "SimpleQueue[Request | int]" = field(default_factory=SimpleQueue)
     _short: deque[Request] = field(default_factory=deque)
     _long: deque[Request] = field(default_factory=deque)
 
     def run(self, idle_s: float) -> None:
-        """Work until there was nothing to do for idle_s."""
+        """Work until there was nothing to do for idle_s, or nothing to do and the memory wanted elsewhere."""
         while self._receive(idle_s):
             if self._short:
                 self._turn(self._short)
@@ -52,11 +57,25 @@ class Turns:
         """Take in what was ordered, waiting for it only when there is nothing else to do."""
         try:
             if not self._short and not self._long:
-                self._order(self.orders.get(timeout=idle_s))
+                self._order(self._awaited(idle_s))
             while True:
                 self._order(self.orders.get_nowait())
         except Empty:
             return bool(self._short or self._long) or not self.orders.empty() or idle_s == float("inf")
+
+    def _awaited(self, idle_s: float) -> Request | int:
+        """What is ordered next.
+
+        Raises:
+            Empty: If it is time to go.
+        """
+        until = time.monotonic() + idle_s
+        while True:
+            try:
+                return self.orders.get(timeout=max(0.0, min(LOOK_S, until - time.monotonic())))
+            except Empty:
+                if time.monotonic() >= until or self.is_wanted():
+                    raise
 
     def _order(self, order: Request | int) -> None:
         if isinstance(order, Request):
@@ -71,6 +90,8 @@ class Turns:
     def _turn(self, queue: deque[Request]) -> None:
         """One step of the first request in the queue; what is not finished goes to its end."""
         request = queue.popleft()
+        if request.on_device:
+            self.device.take()
         started = time.monotonic()
         try:
             answer = self._step(request)
@@ -79,6 +100,8 @@ class Turns:
         except Exception as error:  # noqa: BLE001  # a bug of ours must not end the others' requests
             traceback.print_exc(file=sys.stderr)
             answer = {"failed": f"{type(error).__name__}: {error}"[:500]}
+        finally:
+            request.on_device = self.device.give_back()
         request.worked_s += time.monotonic() - started
         if answer is None and request.worked_s > request.limit_s:
             found = f"It has taken {request.worked_s:.0f} s of work"

@@ -17,7 +17,8 @@ from lorasae.store.run_folder import Run
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _KEPT = {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME"} | {
-    "LORASAE_HOME", "HF_HOME", "HF_ENDPOINT", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "TOKENIZERS_PARALLELISM",
+    "LORASAE_HOME", "LORASAE_TURNS",
+    "HF_HOME", "HF_ENDPOINT", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "TOKENIZERS_PARALLELISM",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 }  # fmt: skip
 _KEPT_BEGINNINGS = ("LC_", "HF_HUB_", "HF_XET_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "CUBLAS_", "NCCL_")
@@ -137,6 +138,8 @@ def worker_environment(environment: Mapping[str, str], owner: str, device: str) 
     kept |= {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_PACKAGE_ROOT), "HF_HUB_DISABLE_TELEMETRY": "1"}
     if owner != LOCAL_OWNER:
         kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+    elif "HF_TOKEN_PATH" in environment:  # where that login lies, if not in HF_HOME
+        kept["HF_TOKEN_PATH"] = environment["HF_TOKEN_PATH"]
     if device:
         kept["CUDA_VISIBLE_DEVICES"] = device
     if has_zero_gpu(environment):

@@ -10,7 +10,7 @@ from lorasae.sources.published_models import is_gated
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.still_to_fetch import card_is_here, model_is_here
 
-_HALF = ("fnlp/",)  # whose SAEs are stored as bfloat16: Llama Scope
+_HALF = ("fnlp/Llama3_1-8B-Base-",)  # SAEs stored as bfloat16: Llama Scope (8x: 537 MB, 32x: 2.15 GB); its R1 successor is not (1.07 GB)
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,34 @@ class Licence:
     notice: str = ""
 
 
+def _llama(version: str) -> Licence:
+    return Licence(
+        f"llama{version}",
+        f"Built with Llama. Llama {version} is licensed under the Llama {version} Community License, Copyright © Meta Platforms, Inc. All "
+        "Rights Reserved. It applies to the adapter, and asks that its name begin with “Llama”.",
+    )
+
+
 _OF_MODELS = {  # beginning of the Hub id -> the licence of what is derived from it
     "google/gemma": Licence(
         "gemma",
         "Gemma is provided under and subject to the Gemma Terms of Use found at https://ai.google.dev/gemma/terms. "
         "The adapter is a model derivative: whoever uses it accepts these terms, and the prohibited uses they name.",
     ),
-    "meta-llama/Llama-3.1": Licence("llama3.1", "Built with Llama. The Llama 3.1 Community License applies to the adapter."),
-    "meta-llama/Llama-3.3": Licence("llama3.3", "Built with Llama. The Llama 3.3 Community License applies to the adapter."),
+    "meta-llama/Llama-3.1": _llama("3.1"),
+    "meta-llama/Meta-Llama-3.1": _llama("3.1"),
+    "meta-llama/Llama-3.2": _llama("3.2"),
+    "meta-llama/Llama-3.3": _llama("3.3"),
+    "meta-llama/Meta-Llama-3-": Licence(
+        "llama3",
+        "Built with Meta Llama 3. Meta Llama 3 is licensed under the Meta Llama 3 Community License, Copyright © Meta Platforms, Inc. "
+        "All Rights Reserved. It applies to the adapter, and asks that its name begin with “Llama 3”.",
+    ),
+    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": Licence(
+        "mit",
+        "DeepSeek gives its weights under the MIT licence. They derive from Llama-3.1-8B, so the Llama 3.1 Community License applies too. "
+        "Built with Llama.",
+    ),
     "openai-community/gpt2": Licence("mit"),
     "EleutherAI/pythia": Licence("apache-2.0"),
     "mistralai/Mistral-7B": Licence("apache-2.0"),

@@ -1,6 +1,7 @@
 """A published adapter made a run of this lab again: fetched file by file, checked before it is believed, laid out as a run folder."""
 
 import json
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from huggingface_hub import HfApi
 from lorasae.config import FORMAT, RunConfig, run_config
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
+from lorasae.sources.commits import Commits
 from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.store.commit_record import record_commits
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
@@ -124,10 +127,21 @@ def lay_out(fetched: Fetched, run: Run) -> None:
     result = fetched.result
     origin = {"repo_id": fetched.repo_id, "commit": fetched.commit, "run_id": result["run_id"]}
     write_json(run.folder / "origin.json", origin)
+    record_commits(run, _commits_of(result))
     run.write_result({key: value for key, value in result.items() if key not in ("format", "run_id")} | {"origin": origin})
     ended_early = result["step"] < result["n_steps"]
     state = "stopped" if ended_early else "succeeded"
     run.write_status(Status(state, "done", step=result["step"], n_steps=result["n_steps"], message=f"Published as {fetched.repo_id}"))
+
+
+def _commits_of(result: dict[str, Any]) -> Commits:
+    """The commits that model and SAEs were of, as far as a stranger's word for them is a commit."""
+
+    def commit(stated: Any) -> str | None:
+        return stated if isinstance(stated, str) and re.fullmatch(r"[0-9a-f]{40}", stated) else None
+
+    names = {f"{record['release']} / {record['sae_id']}": commit(record.get("revision")) for record in result["saes"]}
+    return Commits(commit(result.get("model_revision")), {name: found for name, found in names.items() if found})
 
 
 def origin_of(run: Run) -> tuple[str, str] | None:

@@ -23,6 +23,7 @@ from lorasae.core.packing import pack
 from lorasae.errors import LabError
 from lorasae.sources.hub_access import token_in_use
 from lorasae.sources.hub_problems import first_line
+from lorasae.sources.known_datasets import KNOWN_DATASETS
 from lorasae.sources.text_files import SUFFIXES, file_documents
 
 Chunks = NDArray[np.int32]  # (n_chunks, context_length)
@@ -160,7 +161,10 @@ def _dataset_problems_told(asked: str) -> Iterator[None]:
             raise
         found = "It is made by a script of its publisher's, and no code is fetched and run"
         raise LabError(
-            asked, found, "Choose a dataset stored as files (Parquet, JSON Lines, text), such as monology/pile-uncopyrighted"
+            asked, found, f"Choose a dataset stored as files, such as {', '.join(each.source for each in KNOWN_DATASETS[:2])}"
         ) from None
     except (ValueError, OSError, httpx2.HTTPError) as error:  # which all of the libraries' own come from
+        if "Compression type zstd" in str(error):
+            found = "Its files are packed with zstd, and the package zstandard is not installed here"
+            raise LabError(asked, found, "Where the lab runs: pip install -r requirements.txt") from None
         raise LabError(asked, first_line(error), "Check the id, its configuration and split, and that the Hub can be reached") from None

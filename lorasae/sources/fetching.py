@@ -79,7 +79,17 @@ def fetch(
             each.filename: Path(hf_hub_download(repository, each.filename, revision=each.commit_hash, token=token_in_use()))
             for each in found
         }
+    _note_commit(repository, revision or constants.DEFAULT_REVISION, found[0].commit_hash)
     return Fetched(found[0].commit_hash, files)
+
+
+def _note_commit(repository: str, revision: str, commit: str) -> None:
+    """Keep what a branch or tag stands for, as the client does where it is not told a commit: without a network, nothing else says it."""
+    note = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "refs" / revision
+    if revision == commit or (note.is_file() and note.read_text(encoding="utf-8") == commit):
+        return
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(commit, encoding="utf-8")
 
 
 def _looked_up(repository: str, names: Sequence[str], optional: Sequence[str], revision: str | None) -> list[DryRunFileInfo]:

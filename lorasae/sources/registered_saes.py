@@ -27,15 +27,15 @@ _SITE_MARKS = {  # in "repository/path" of Gemma Scope (-res/), Gemma Scope 2 (/
 _TRUE_MODEL = {"gemma-scope-9b-it-res": "gemma-2-9b-it"}  # where the registry names another than the weights were trained on
 _ROUNDED = r"(?:width_|-w-|v5_)(\d+)([km])"  # 16k is 2^14, 131k 2^17, 1m 2^20; matryoshka `-w-32k-`; OpenAI's `v5_128k`
 _WHOLE = r"_(\d{3,})(?:_anthropic\w*|:v\d)?$"  # `blocks.8.hook_resid_pre_768`, `…hook_mlp_out_24576:v1`, `…_16384_anthropic_fast_lr`
-_WIDTHS = {  # by the start of the release, where neither id nor path says it
+_WIDTHS = {  # by the start of the release, where neither id nor path says it; sizes of files as the Hub lists them, in float32
     "gpt2-small-res-jb": 24_576,  # files of the original release: …hook_resid_pre_24576.pt in jbloom/GPT2-Small-SAEs
-    "gpt2-small-res_": 46_080,  # end-to-end SAEs: 60 times the stream of 768 (ApolloResearch/e2e_sae)
-    "pythia-70m-deduped-": 32_768,  # 64 times the stream of 512 (saprmarks/dictionary_learning, "10_32768")
+    "gpt2-small-res_": 46_080,  # end-to-end SAEs: 60 times the stream of 768 (ApolloResearch/e2e_sae); 283 MB, sparsity of 184 kB
+    "pythia-70m-deduped-": 32_768,  # 64 times the stream of 512 (saprmarks/dictionary_learning, "10_32768"); 134 MB, sparsity of 131 kB
     "llama-3-8b-it-res-jh": 65_536,  # its README: x16
-    "llama_scope_r1_distill": 32_768,  # its sources on Neuronpedia: …-res-32k
-    "mistral-7b-res-wg": 65_536,  # 16 times the stream of 4096 (JoshEngels/MultiDimensionalFeatures)
+    "llama_scope_r1_distill": 32_768,  # its sources on Neuronpedia: …-res-32k; 1.07 GB
+    "mistral-7b-res-wg": 65_536,  # 16 times the stream of 4096 (JoshEngels/MultiDimensionalFeatures); 2.15 GB
 }
-_L0S = {"gpt2-small-attn-out-v5": 32.0, "gpt2-small-mlp-out-v5": 32.0}  # TopK(32): openai/sparse_autoencoder, paths.py
+_L0S = {"gpt2-small-attn-out-v5": 32.0, "gpt2-small-mlp-out-v5": 32.0}  # TopK(32), 32k and 128k alike: openai/sparse_autoencoder, paths.py
 _ELSEWHERE = {  # places that cannot be spliced: the end of a hook point -> reason, sentence
     "hook_embed": ("embedding", "It reads the embedding, before any layer"),
     "hook_resid_mid": ("between attention and MLP", "It reads the stream in the middle of a layer, between attention and MLP"),

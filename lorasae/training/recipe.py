@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ import torch
 from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
 from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
 from lorasae.errors import LabError
+from lorasae.home import home
 from lorasae.sources.data import Chunks, micro_batches, step_chunks
 from lorasae.sources.hub_access import asking_as, token_from_stdin
+from lorasae.sources.language_model import chosen_device
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
+from lorasae.store.device_turns import turn_at
 from lorasae.store.replay import forget_frames_after
 from lorasae.store.run_folder import Run
 from lorasae.training.heldout_part import choose_part
@@ -59,7 +63,14 @@ def adapt(run: Run, listener: Listener | None = None) -> dict[str, Any]:
 
 
 def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
-    bench = set_up(run, report, stop)
+    with closing(turn_at(chosen_device(run.config.model.device), home())) as turn:
+        turn.announce()  # before anything is loaded: an inspection process that nobody waits for lets its memory go
+        bench = set_up(run, report, stop, turn)
+        with turn:
+            return _train_and_measure(bench, report, stop)
+
+
+def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> dict[str, Any]:
     recorder = Recorder(bench, report.remark)
     first, train_s = take_up_newest(bench, report)
     if not first:
@@ -111,6 +122,7 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
     if stop.keep:
         return first
     for step in range(first, n_steps):
+        bench.turn.give_way()
         started = time.monotonic()
         learning_rate, outcome = take_step(bench, step)
         step_s = time.monotonic() - started
@@ -194,6 +206,7 @@ def measure_heldout(
             if report and done:
                 left_s = (time.monotonic() - started) / done * (n_batches - done)
                 report.progress(done / n_batches, left_s if trained else None)  # before training nobody knows how long that will take
+            bench.turn.give_way()
             yield batch
 
     measurement = measure(bench.model, batches(), bench.loaded.saes, bench.loaded.special_tokens, conditions)

@@ -25,6 +25,7 @@ from lorasae.sources.loading import Loaded, load
 from lorasae.sources.still_to_fetch import still_to_fetch
 from lorasae.store.checkpoints import Checkpoint
 from lorasae.store.commit_record import record_commits, recorded_commits
+from lorasae.store.device_turns import Turn
 from lorasae.store.durable import replace_file
 from lorasae.store.run_folder import Run
 from lorasae.store.source_record import record_source
@@ -45,6 +46,7 @@ class Workbench:
     optimizer: torch.optim.Optimizer
     transforms: dict[HookPoint, Transform]
     pace: Pace
+    turn: Turn  # at the device, which inspection may want too
 
     @property
     def part(self) -> Chunks:
@@ -52,7 +54,7 @@ class Workbench:
         return self.corpus.heldout[part_of(self.run, len(self.corpus.heldout))]
 
 
-def set_up(run: Run, report: Report, stop: StopRequest) -> Workbench:
+def set_up(run: Run, report: Report, stop: StopRequest, turn: Turn) -> Workbench:
     """Everything in memory and checked, the adapter fresh, the held-out text on disk."""
     config = run.config
     torch.manual_seed(config.seed)
@@ -73,7 +75,7 @@ def set_up(run: Run, report: Report, stop: StopRequest) -> Workbench:
         adapter_parameters(model), lr=config.train.learning_rate, weight_decay=config.train.weight_decay, fused=True
     )
     transforms: dict[HookPoint, Transform] = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
-    bench = Workbench(run, config, loaded, corpus, model, optimizer, transforms, Pace())
+    bench = Workbench(run, config, loaded, corpus, model, optimizer, transforms, Pace(), turn)
     bench.pace.plan(config, len(corpus.heldout), size_of_part(len(corpus.heldout)))
     return bench
 

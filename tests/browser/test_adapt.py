@@ -51,6 +51,23 @@ def test_the_picture_follows_what_is_chosen_by_box_map_and_keyboard(
     seen.clean()
 
 
+def test_a_known_dataset_fills_in_the_boxes_and_the_run(visit: Callable[..., Visit]) -> None:
+    seen = visit("/adapt")
+    page = seen.page
+    ready(page)
+    page.get_by_label("A dataset on the Hub").check()
+    page.locator("#adapt-dataset input").click()
+    page.get_by_role("option", name="FineWeb", exact=False).click()
+    expect(page.locator("#adapt-data-source textarea, #adapt-data-source input").first).to_have_value("HuggingFaceFW/fineweb")
+    expect(page.locator("#adapt-data-config_name textarea, #adapt-data-config_name input").first).to_have_value("sample-10BT")
+    expect(page.locator("#adapt-start")).to_be_enabled()
+    page.locator("#adapt-dataset input").click()
+    page.get_by_role("option", name="The Pile", exact=False).click()
+    expect(page.locator("#adapt-data-source textarea, #adapt-data-source input").first).to_have_value("monology/pile-uncopyrighted")
+    expect(page.locator("#adapt-data-config_name textarea, #adapt-data-config_name input").first).to_have_value("")
+    seen.clean()
+
+
 def test_what_is_wrong_is_told_beside_the_button_and_one_press_mends_it(visit: Callable[..., Visit]) -> None:
     seen = visit("/adapt")
     page, start = seen.page, seen.page.locator("#adapt-start")

@@ -4,6 +4,7 @@ import pytest
 
 from lorasae.config import PRESETS, RunConfig, run_config
 from lorasae.planning.config_text import CHOICES, preset_settings
+from lorasae.sources.known_datasets import KNOWN_DATASETS
 from pages.adapt_fields import FIELDS, hint, meant, shown
 from pages.adapt_form import Form, config_of, first_form, form_of, nearest_preset, read, text_boxes_used
 from pages.adapt_mending import warnings
@@ -260,6 +261,23 @@ def test_what_means_nothing_is_told_and_nothing_is_lost(values, found):
     assert found in str(reading.problem) and reading.form == form
 
 
+@pytest.mark.parametrize("known", KNOWN_DATASETS, ids=lambda known: known.name)
+def test_a_known_dataset_fills_in_where_its_text_is(known):
+    before = {**first_form(), "source": "hub", "data.source": "org/other", "data.column": "body", "data.split": "test"}
+    reading = read({**before, "dataset": known.source}, "dataset")
+    assert reading.config is not None and reading.config.data.model_copy(update=known.settings) == reading.config.data
+    assert reading.form["dataset"] == known.source == form_of(reading.config)["dataset"]
+    assert read({**before, "data.source": known.name}, "data.source").form == reading.form  # typed by its short name
+
+
+def test_another_column_is_kept_and_another_id_is_no_longer_the_known_one():
+    known = read({**first_form(), "source": "hub", "dataset": KNOWN_DATASETS[0].source}, "dataset").form
+    assert read({**known, "data.column": "meta"}, "data.column").form["data.column"] == "meta"
+    other = read({**known, "data.source": "org/mine"}, "data.source").form
+    assert (other["dataset"], other["data.source"]) == ("", "org/mine")
+    assert read({**known, "source": "pocket"}, "source").form["dataset"] == ""
+
+
 def test_layers_are_written_as_people_write_them():
     assert config_of({**first_form(), "adapter.layers": "5, 1-3"}).adapter.layers == (5, 1, 2, 3)
     assert config_of({**first_form(), "adapter.layers": "[4]"}).adapter.layers == (4,)
@@ -273,7 +291,13 @@ def test_the_pocket_world_knows_no_columns():
 
 def test_a_visitor_is_shown_no_path_of_the_machine():
     form = {**first_form(), "source": "file", "data.source": "/home/lab/uploads/v/1.jsonl"}
-    assert text_boxes_used(form, local=False) == {"data.source": False, "data.config_name": False, "data.split": False, "data.column": True}
+    assert text_boxes_used(form, local=False) == {
+        "dataset": False,
+        "data.source": False,
+        "data.config_name": False,
+        "data.split": False,
+        "data.column": True,
+    }
 
 
 @pytest.mark.parametrize("text", ["a / b/c", "a b/c", " a  b/c "])

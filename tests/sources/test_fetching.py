@@ -56,6 +56,18 @@ def test_what_is_here_is_not_fetched_again_and_tells_nothing(hub):
     assert hub.asked == [] and told == []  # a commit says all: the Hub need not be asked
 
 
+@pytest.mark.parametrize("revision", [None, "v1", COMMIT])
+def test_what_was_fetched_by_the_name_of_a_branch_is_found_by_it_without_a_network(hub, monkeypatch, revision):
+    from huggingface_hub import constants
+
+    fetched = fetch("An SAE was asked for", "org/saes", NAMES, revision=revision)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetch("An SAE was asked for", "org/saes", NAMES, revision=revision) == fetched
+    other = "v1" if revision is None else None
+    with pytest.raises(LabError, match="cannot be reached"):
+        fetch("An SAE was asked for", "org/saes", NAMES, revision=other)
+
+
 def test_optional_files_are_left_out_where_the_repository_lacks_them(hub):
     fetched = fetch("An SAE was asked for", "org/saes", ("b/params.npz",), optional=("b/cfg.json", "a/cfg.json"))
     assert set(fetched.files) == {"b/params.npz", "a/cfg.json"}
