@@ -68,7 +68,7 @@ def foreign_adapter(folder: Path, world: Path, **settings: object) -> Path:
             if "lora_B" in name:
                 parameter.normal_(std=0.05)
     model.peft_config["default"].base_model_name_or_path = str(world / "model")
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(str(folder), save_embedding_layers=False)
     return folder
 
 

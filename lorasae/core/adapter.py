@@ -162,7 +162,7 @@ def refuse_without_place(model: nn.Module, name: str, blocks: str, layers: Seque
 
 def _size(module: nn.Module) -> tuple[int, int]:
     """Inputs and outputs of a linear map."""
-    rows, columns = module.weight.shape  # type: ignore[union-attr, misc]
+    rows, columns = map(int, module.weight.shape)  # type: ignore[arg-type, union-attr]
     return (rows, columns) if _is_transposed(module) else (columns, rows)
 
 

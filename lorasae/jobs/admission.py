@@ -7,8 +7,11 @@ from pathlib import Path
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY
+from lorasae.planning.continuing import refuse_other_adapter
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.catalog import resolve
+from lorasae.store.runs import RunStore
+from lorasae.store.started_from import find_start_here
 
 VISITORS_BOUNDS: Mapping[str, int] = {  # a run of minutes on the pocket model, of an hour on a large one
     "train.tokens": 4_000_000,
@@ -46,7 +49,8 @@ def check_admissible(config: RunConfig, owner: str, home: Path) -> None:
     """Refuse what the lab would not or could not do, before anything is stored; from metadata alone.
 
     Raises:
-        LabError: For an unknown SAE, a visitor without a cookie, foreign files, or a visitor's run that is too large.
+        LabError: For an unknown SAE, a visitor without a cookie, foreign files, an adapter to begin with that the
+            visitor may not see or that has other settings, or a visitor's run that is too large.
     """
     if owner == NOBODY:
         found = "Your browser keeps no cookie of this lab, by which it would know your runs"
@@ -54,6 +58,8 @@ def check_admissible(config: RunConfig, owner: str, home: Path) -> None:
     refuse_foreign_files(config, owner, home)
     for ref in config.saes:
         resolve(ref)
+    if config.adapter.start and (start := find_start_here(config.adapter.start, owner, RunStore(home))) is not None:
+        refuse_other_adapter(config, start.shape)  # one on the Hub is looked at by the run itself, before it fetches anything large
     if owner != LOCAL_OWNER:
         _check_size(config)
 

@@ -23,13 +23,22 @@ _FLAGS = {  # of `python -m lorasae adapt` (lorasae/cli.py); all else is given w
     "adapter.placement": "placement",
     "adapter.layers": "layers",
     "adapter.modules": "modules",
+    "adapter.start": "start",
     "data.source": "data",
     "data.context_length": "context",
     "train.tokens": "tokens",
     "train.learning_rate": "lr",
     "seed": "seed",
 }
-_WORDS = ("name", "model.model", "model.dtype", "model.device", "adapter.placement", "data.source")  # read as they stand, not as YAML
+_WORDS = (
+    "name",
+    "model.model",
+    "model.dtype",
+    "model.device",
+    "adapter.placement",
+    "adapter.start",
+    "data.source",
+)  # read as they stand, not as YAML
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """RunConfig -> model, tokenizer and SAEs, checked against each other: by metadata before weights are fetched, by measurement after."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +18,7 @@ from lorasae.sources.catalog import resolve
 from lorasae.sources.commits import Commits
 from lorasae.sources.fetching import Progress
 from lorasae.sources.language_model import chosen_device, load_architecture, load_model, load_tokenizer, pinned, skeleton
-from lorasae.sources.peft_files import AdapterShape
+from lorasae.sources.peft_files import AdapterShape, refuse_other_settings
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.sae_weights import fetch_sae, read_sae
 from lorasae.sources.same_model import may_be_same_model, short_name
@@ -65,7 +63,7 @@ def load(config: RunConfig, commits: Commits | None = None, progress: Progress |
     layers = placed_layers(config.adapter.placement, config.adapter.layers, list(placed), text_config(bare).num_hidden_layers)
     modules = fitting_modules(bare, layers, config.adapter.modules, config.adapter.rank)
     if start is not None:
-        refuse_other_settings(config, start, layers, modules)
+        refuse_other_settings(config.adapter, start, layers, modules)
         refuse_without_place(bare, config.adapter.start, start.blocks, start.layers, start.sizes)
     tokenizer = load_tokenizer(wanted)
     saes = {hook_point: load_sae(card, device, commits.of(card.ref), progress) for hook_point, card in placed.items()}
@@ -82,27 +80,6 @@ def load(config: RunConfig, commits: Commits | None = None, progress: Progress |
         device=device,
         commits=Commits(wanted.revision, of_saes),
     )
-
-
-def refuse_other_settings(config: RunConfig, start: AdapterShape, layers: Sequence[int], modules: Sequence[str]) -> None:
-    """A run that begins with an adapter keeps its rank, scale and places.
-
-    Raises:
-        LabError: If a setting is not the adapter's own.
-    """
-    own = {
-        "adapter.rank": (config.adapter.rank, start.rank),
-        "adapter.alpha": (config.adapter.alpha, start.alpha),
-        "adapter.layers": (sorted(set(layers)), list(start.layers)),
-        "adapter.modules": (sorted(modules), list(start.modules)),
-    }
-    for setting, (asked, is_so) in own.items():
-        if asked != is_so and not (setting == "adapter.alpha" and math.isclose(config.adapter.alpha, start.alpha, rel_tol=1e-9)):
-            raise LabError(
-                f"The run was to begin with the adapter {config.adapter.start}, with {setting} = {asked}",
-                f"That adapter has {is_so}",
-                f"Set {setting} to {is_so}",
-            )
 
 
 def check_context(context_length: int, architecture: Any) -> None:

@@ -6,11 +6,12 @@ adapter_config.json is believed only where it is understood; where an adapter re
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lorasae.config import AdapterConfig
 from lorasae.errors import LabError
 from lorasae.sources.same_model import may_be_same_model
 
@@ -110,6 +111,31 @@ def refuse_other_model(asked: str, shape: AdapterShape, model: str) -> None:
     if not may_be_same_model(shape.base_model, model):
         remedy = f"Choose the model {shape.base_model}, or an adapter of {model}"
         raise LabError(asked, f"It is an adapter of {shape.base_model}, the run is about {model}", remedy)
+
+
+def refuse_other_settings(settings: AdapterConfig, shape: AdapterShape, layers: Sequence[int], modules: Sequence[str]) -> None:
+    """A run that begins with an adapter keeps its rank, scale and places.
+
+    Args:
+        settings: Of the run.
+        shape: The adapter that it begins with.
+        layers: What the settings mean in the run's model,
+        modules: as paths inside a block.
+
+    Raises:
+        LabError: If a setting is not the adapter's own.
+    """
+    own: dict[str, tuple[Any, Any]] = {
+        "adapter.rank": (settings.rank, shape.rank),
+        "adapter.layers": (sorted(set(layers)), list(shape.layers)),
+        "adapter.modules": (sorted(modules), list(shape.modules)),
+    }
+    if not math.isclose(settings.alpha, shape.alpha, rel_tol=1e-9):
+        own["adapter.alpha"] = (settings.alpha, shape.alpha)
+    for setting, (asked, is_so) in own.items():
+        if asked != is_so:
+            begun = f"The run was to begin with the adapter {settings.start}, with {setting} = {asked}"
+            raise LabError(begun, f"That adapter has {is_so}", f"Set {setting} to {is_so}")
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

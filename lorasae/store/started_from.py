@@ -22,7 +22,7 @@ from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
 
-_REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,100}))?", re.ASCII)
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(?:@[\w./-]{1,100})?", re.ASCII)
 VISITORS_BYTES = 500_000_000  # of a visitor's adapter from the Hub
 
 
@@ -55,19 +55,10 @@ def find_start(start: str, owner: str, store: RunStore, api: HfApi) -> Start:
     Raises:
         LabError: If there is none, it is not theirs to see, or it is no plain LoRA adapter.
     """
-    asked = f"The adapter {start} was to be begun with"
-    run = _run_named(start, owner, store)
-    if run is not None:
-        if not (run.adapter / WEIGHTS).is_file():
-            raise LabError(asked, f"That run has no adapter yet: it is {run.status.state}", "Choose a run that is finished")
-        return Start(shape_of_files(asked, run.adapter), run=run, folder=run.adapter)
-    if owner == LOCAL_OWNER and is_folder(start):
-        return Start(shape_of_files(asked, Path(start)), folder=Path(start))
-    match = _REPOSITORY.fullmatch(start)
-    if match is None or ".." in start:
-        remedy = "Give the id of a run that you can see, or a repository of the Hub: NAMESPACE/NAME or NAMESPACE/NAME@REVISION"
-        raise LabError(asked, "There is no such run, and it is no name of a repository", remedy)
-    repository = listed(asked, match[1], match[2], api)
+    if (here := find_start_here(start, owner, store)) is not None:
+        return here
+    asked, (repo_id, _, revision) = _asked(start), start.partition("@")
+    repository = listed(asked, repo_id, revision or None, api)
     if owner != LOCAL_OWNER and repository.sizes[WEIGHTS] > VISITORS_BYTES:
         found = (
             f"It has {repository.sizes[WEIGHTS] / 1e6:,.0f} MB; in this lab, visitors' adapters have up to {VISITORS_BYTES // 1_000_000}"
@@ -75,6 +66,25 @@ def find_start(start: str, owner: str, store: RunStore, api: HfApi) -> Start:
         raise LabError(asked, found, "Choose a smaller one")
     on_hub = seen(asked, repository, api)
     return Start(on_hub.shape, on_hub=on_hub)
+
+
+def find_start_here(start: str, owner: str, store: RunStore) -> Start | None:
+    """The same of a run or folder of this machine; None where `start` can only be a repository of the Hub. Asks no network.
+
+    Raises:
+        LabError: If it is neither, or holds no adapter to begin with.
+    """
+    run = _run_named(start, owner, store)
+    if run is not None:
+        if not (run.adapter / WEIGHTS).is_file():
+            raise LabError(_asked(start), f"That run has no adapter yet: it is {run.status.state}", "Choose a run that is finished")
+        return Start(shape_of_files(_asked(start), run.adapter), run=run, folder=run.adapter)
+    if owner == LOCAL_OWNER and is_folder(start):
+        return Start(shape_of_files(_asked(start), Path(start)), folder=Path(start))
+    if _REPOSITORY.fullmatch(start) is None or ".." in start:
+        remedy = "Give the id of a run that you can see, or a repository of the Hub: NAMESPACE/NAME or NAMESPACE/NAME@REVISION"
+        raise LabError(_asked(start), "There is no such run, and it is no name of a repository", remedy)
+    return None
 
 
 def bring_start(run: Run, api: HfApi) -> AdapterShape | None:
@@ -86,7 +96,7 @@ def bring_start(run: Run, api: HfApi) -> AdapterShape | None:
     config = run.config
     if not config.adapter.start:
         return None
-    kept, asked = run.folder / "start", f"The adapter {config.adapter.start} was to be begun with"
+    kept, asked = run.folder / "start", _asked(config.adapter.start)
     if not (kept / "from.json").is_file():
         start = find_start(config.adapter.start, run.about.owner, RunStore(run.folder.parent.parent), api)
         refuse_other_model(asked, start.shape, config.model.model)
@@ -107,6 +117,10 @@ def origin_of_start(run: Run) -> dict[str, Any] | None:
         return json.loads((run.folder / "start" / "from.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def _asked(start: str) -> str:
+    return f"The adapter {start} was to be begun with"
 
 
 def _run_named(start: str, owner: str, store: RunStore) -> Run | None:

@@ -10,6 +10,7 @@ from huggingface_hub import HfApi, get_token
 from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
 
 from lorasae.errors import LabError
+from lorasae.identity import LOCAL_OWNER
 from lorasae.lab import Lab
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, published
@@ -73,6 +74,13 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
 def client() -> HfApi:
     """The Hub's client of the machine's own user: with the token of the environment or of `hf auth login`."""
     return HfApi()
+
+
+def looking_client(visitor: str) -> HfApi:
+    """The client by which somebody's adapters are looked for and fetched: the machine's own user has its login; all others see what is
+    public. Whoever signs in with a login of their own is to be given it here.
+    """
+    return client() if visitor == LOCAL_OWNER else HfApi(token=False)
 
 
 def why_not(lab: Lab, run: Run) -> str | None:
