@@ -1,4 +1,4 @@
-"""`python -m lorasae adapt|eval|inspect|push|open|sweep|demo`: the commands, each a few lines over the services."""
+"""`python -m lorasae adapt|eval|inspect|push|gallery|open|sweep|demo`: the commands, each a few lines over the services."""
 
 import argparse
 import sys

@@ -172,7 +172,8 @@ def _sae(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
+    """A stranger's words, on one line and without what a terminal would obey."""
+    return "".join(letter for letter in value[:200] if letter.isprintable()) or None if isinstance(value, str) else None
 
 
 def _number(value: Any) -> float | None:

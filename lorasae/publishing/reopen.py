@@ -94,8 +94,9 @@ def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None, m
                 remedy += ", or measure this adapter here around an SAE: `python -m lorasae adapt --start`, or the page Gallery"
             raise LabError(asked, f"It holds no {', no '.join(missing)}", remedy)
         names = [*_NEEDED, *(name for name in _WELCOME if name in sizes)]
-        if sum(sizes[name] for name in names) > most_bytes:
-            raise LabError(asked, f"Its files have {sum(sizes[name] for name in names) / 1e9:.1f} GB", "Open a smaller adapter")
+        if (n_bytes := sum(sizes[name] for name in names)) > most_bytes:
+            found = f"Its files have {n_bytes / 1e6:,.1f} MB; {most_bytes / 1e6:,.1f} MB may be fetched"
+            raise LabError(asked, found, "Open a smaller adapter")
         for name in names:
             api.hf_hub_download(repo_id, name, revision=info.sha, local_dir=folder)
     return Fetched(repo_id, str(info.sha), folder, _checked(asked, folder))
