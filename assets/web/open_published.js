@@ -84,7 +84,7 @@ export function openBox() {
 
 async function measuringForm(found) {
   const { saes } = found.n_saes ? await ask(`/lab/catalog/saes?model=${encodeURIComponent(found.model)}`) : { saes: [] };
-  const facts = h("p", {}, `${found.repo_id} is a LoRA adapter of ${found.model}: rank ${found.rank} on ${found.modules.map((path) => path.split(".").at(-1)).join(", ")} of ${found.layers.length} layers, ${show(found.n_bytes, "bytes")}. It was not made around an SAE.`);
+  const facts = h("p", {}, `${found.repo_id} is a LoRA adapter of ${found.model === "pocket" ? "the pocket model" : found.model}: rank ${found.rank} on ${found.modules.map((path) => path.split(".").at(-1)).join(", ")} of ${found.layers.length} layers, ${found.n_bytes < 1e6 ? "less than 1 MB" : show(found.n_bytes, "bytes")}. It was not made around an SAE.`);
   const more = h("a", { href: `/adapt?continue=${encodeURIComponent(`${found.repo_id}@${found.commit}`)}` }, "All settings, on the page Adapt");
   if (!saes.length) return h("div.open-found", {}, facts, h("p.lab-note", {}, "The lab knows no SAE of that model, and without one there is nothing to look with."));
   const layers = [...new Set(saes.map(({ layer }) => layer))];

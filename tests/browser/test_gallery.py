@@ -115,7 +115,7 @@ def test_what_a_name_stands_for_is_found_out(
     expect(box.get_by_role("alert")).to_contain_text("repository on the Hub that you may see")
     name.fill(f"https://huggingface.co/{'bob/tuned'}/tree/main")
     name.press("Enter")
-    expect(box).to_contain_text("bob/tuned is a LoRA adapter of pocket: rank 4 on q_proj, v_proj of 6 layers")
+    expect(box).to_contain_text("bob/tuned is a LoRA adapter of the pocket model: rank 4 on q_proj, v_proj of 6 layers")
     box.get_by_label("Layer of the SAE").select_option("Layer 2")
     expect(box.get_by_label("SAE to look at it with")).to_contain_text("2,048 features")
     picture(page, "gallery-foreign")
@@ -124,6 +124,7 @@ def test_what_a_name_stands_for_is_found_out(
     page.wait_for_url("**/run?run=2*")
     expect(page.get_by_role("link", name="Continue")).to_be_visible(timeout=180_000)  # once it is done
     expect(page.locator("h1")).to_have_text("bob/tuned")
+    expect(page.locator("body")).to_contain_text("Nothing was trained in this run.")
     picture(page, "gallery-measured")
     page.goto(f"{connected.address}/gallery")
     expect(page.get_by_role("region", name="In this lab")).to_contain_text("measured here", timeout=30_000)

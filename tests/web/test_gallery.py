@@ -36,6 +36,10 @@ def foreign(folder: Path) -> Path:
     torch.manual_seed(4)
     base = AutoModelForCausalLM.from_pretrained(ASSETS / "demo" / "model")
     model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.01)
     model.peft_config["default"].base_model_name_or_path = "pocket"
     model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink()
