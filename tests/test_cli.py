@@ -128,3 +128,17 @@ def test_help_needs_no_torch_and_names_every_command():
     )
     assert out.returncode == 0 and all(command in out.stdout for command in ("adapt", "eval", "inspect", "sweep", "demo"))
     assert " torch\n" not in out.stderr
+
+
+def test_a_run_goes_on_with_the_adapter_of_another_and_is_measured_as_it_is(settings, world, tmp_path, capsys):
+    assert main(["adapt", str(settings), "--name", "first"]) == 0
+    first = RunStore(tmp_path / "home").all()[0]
+    assert main(["adapt", "--start", first.run_id, "--tokens", "0", "--context", "16", "--set", "data.heldout_tokens=256"]) == 0
+    measured = RunStore(tmp_path / "home").all()[-1]
+    assert measured.config.adapter.rank == 2 and measured.config.saes == first.config.saes  # filled in from the adapter
+    assert measured.result["results"]["gap_closed"]["value"] == pytest.approx(first.result["results"]["gap_closed"]["value"], abs=1e-6)
+    capsys.readouterr()
+    assert main(["adapt", str(settings), "--start", first.run_id, "--rank", "4"]) == 1
+    assert "Set adapter.rank to 2" in capsys.readouterr().err
+    assert main(["adapt", "--start", "20260101-000000-abcdef"]) == 1
+    assert "There is no such run" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.hub_problems import hub_problems_told
-from lorasae.sources.peft_files import CONFIG, WEIGHTS, tensor_shapes
+from lorasae.sources.peft_files import CONFIG, WEIGHTS, shape_of, tensor_shapes
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
@@ -109,7 +109,7 @@ def _checked(asked: str, folder: Path) -> dict[str, Any]:
         result = json.loads((folder / "lorasae.json").read_text(encoding="utf-8"))
         adapter = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         heldout = np.load(folder / "heldout.npy", allow_pickle=False)
-        names = tensor_shapes(folder / WEIGHTS)
+        shapes = tensor_shapes(folder / WEIGHTS)
     except (ValueError, OSError) as error:
         raise LabError(asked, f"One of its files is damaged: {str(error).splitlines()[0][:200]}", remedy) from None
     if not isinstance(result, dict) or result.get("format") != FORMAT:
@@ -121,11 +121,11 @@ def _checked(asked: str, folder: Path) -> dict[str, Any]:
     config = run_config(result["config"])
     if heldout.ndim != 2 or not np.issubdtype(heldout.dtype, np.integer):
         raise LabError(asked, f"Its heldout.npy holds no token sequences ({heldout.dtype}, {heldout.shape})", remedy)
-    if adapter.get("base_model_name_or_path") != config.model.model:
-        found = f"Its adapter is of {adapter.get('base_model_name_or_path')!r}, its settings name {config.model.model!r}"
+    if not isinstance(adapter, dict) or adapter.get("base_model_name_or_path") != config.model.model:
+        base = adapter.get("base_model_name_or_path") if isinstance(adapter, dict) else None
+        found = f"Its adapter is of {base!r}, its settings name {config.model.model!r}"
         raise LabError(asked, found, remedy)
-    if not names or not all("lora_" in name for name in names):
-        raise LabError(asked, "Its adapter_model.safetensors holds more than a LoRA adapter", remedy)
+    shape_of(asked, adapter, shapes)  # PEFT believes whatever its settings say
     return result
 
 
