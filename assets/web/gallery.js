@@ -77,10 +77,11 @@ export async function mount(element) {
     more.hidden = found.length <= most;
     more.textContent = `Show ${Math.min(AT_ONCE, found.length - most)} more`;
     status.textContent = rows.length ? `${count(found.length)} of ${hasMore ? "the newest " : ""}${count(rows.length)}` : "";
-    nothing.replaceChildren(...(found.length || trouble.firstChild ? [] : [none()]));
+    nothing.replaceChildren(...(found.length || (trouble.firstChild && here.length) ? [] : [none()]));
   }
 
   function none() {
+    if (trouble.firstChild) return empty("Nothing from the Hub is open in this lab yet. Your own runs and the example need no network.", { href: "/runs", text: "Go to your runs" });
     if (!rows.length) return empty("Nobody has published an adapter yet, or the Hub does not show them to you. A finished run is published from its own page.", { href: "/runs", text: "Go to your runs" });
     const clear = h("button.lab-button", { type: "button", onclick: () => (change({ q: (search.value = "") }), search.focus()) }, "Clear the search");
     return h("div.lab-empty", {}, h("p", {}, `No adapter matches “${view.q}”.`), clear);

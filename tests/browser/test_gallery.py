@@ -1,5 +1,6 @@
 """The gallery: what people published is searched, sorted, opened and measured; any other adapter is told for what it is."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from lorasae.store.durable import write_json
+from lorasae.store.run_folder import EXAMPLE_FOLDER
 from tests.browser.conftest import LabProcess, Visit
 from tests.hub.server import LocalHub, local_hub
 from tests.test_gallery import card, published_run
@@ -122,12 +125,30 @@ def test_what_a_name_stands_for_is_found_out(
     assert "continue=bob%2Ftuned%40" in (box.get_by_role("link", name="All settings").get_attribute("href") or "")
     box.get_by_role("button", name="Measure it").click()
     page.wait_for_url("**/run?run=2*")
-    expect(page.get_by_role("link", name="Continue")).to_be_visible(timeout=180_000)  # once it is done
     expect(page.locator("h1")).to_have_text("bob/tuned")
+    expect(page.locator("body")).to_contain_text("begins with bob/tuned · nothing trained")
+
+
+def test_a_number_measured_here_stands_beside_the_authors(
+    published: LocalHub, connected: LabProcess, visit: Callable[..., Visit], picture: Callable[[Page, str], None]
+) -> None:
+    folder = connected.home / "runs" / "20260101-000000-b00001"
+    shutil.copytree(EXAMPLE_FOLDER, folder)
+    described, result = (json.loads((folder / name).read_text()) for name in ("config.json", "lorasae.json"))
+    described["config"]["train"]["tokens"] = 0
+    write_json(folder / "config.json", {**described, "run_id": folder.name})
+    write_json(folder / "lorasae.json", {**result, "run_id": folder.name, "step": 0, "n_steps": 0})
+    (folder / "start").mkdir()
+    write_json(
+        folder / "start" / "from.json", {"repo_id": "carol/pocket-repair", "commit": published.repo("carol/pocket-repair").oid_of("main")}
+    )
+    page = visit("/gallery", of=connected).page
+    row = page.get_by_role("row").filter(has_text="pocket-repair")
+    expect(row.get_by_role("link", name="54.7 % ± 1.6 measured here")).to_be_visible()
+    expect(page.get_by_role("region", name="In this lab")).to_contain_text("of the gap closed, measured here")
+    row.get_by_role("link", name="measured here").click()
     expect(page.locator("body")).to_contain_text("Nothing was trained in this run.")
     picture(page, "gallery-measured")
-    page.goto(f"{connected.address}/gallery")
-    expect(page.get_by_role("region", name="In this lab")).to_contain_text("measured here", timeout=30_000)
 
 
 def test_a_finished_run_is_continued_with_its_settings_filled_in(
@@ -171,5 +192,6 @@ def test_without_the_hub_the_page_says_so_and_works(
 ) -> None:
     seen = visit("/gallery")  # the tests' own labs are offline
     expect(seen.page.get_by_role("alert")).to_contain_text("The Hub cannot be reached")
+    expect(seen.page.get_by_role("link", name="Go to your runs")).to_be_visible()
     picture(seen.page, "gallery-offline")
     seen.clean()
