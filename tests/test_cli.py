@@ -1,6 +1,7 @@
 """The terminal: what is typed, what is printed, and how bad input ends."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from lorasae.cli import config_from, main, parser
 from lorasae.config import RunConfig
+from lorasae.planning.config_text import command_line
 from lorasae.store.runs import RunStore
 from tests.tiny_world import tiny_run
 
@@ -137,6 +139,9 @@ def test_a_run_goes_on_with_the_adapter_of_another_and_is_measured_as_it_is(sett
     measured = RunStore(tmp_path / "home").all()[-1]
     assert measured.config.adapter.rank == 2 and measured.config.saes == first.config.saes  # filled in from the adapter
     assert measured.result["results"]["gap_closed"]["value"] == pytest.approx(first.result["results"]["gap_closed"]["value"], abs=1e-6)
+    around_another = tiny_run(world, adapter={"start": first.run_id, "dropout": 0}, saes=[{"release": str(world / "sae_2")}])
+    words = shlex.split(command_line(around_another))
+    assert config_from(parser().parse_args(words[3:])) == around_another  # nothing is taken from the first run that is not meant
     capsys.readouterr()
     assert main(["adapt", str(settings), "--start", first.run_id, "--rank", "4"]) == 1
     assert "Set adapter.rank to 2" in capsys.readouterr().err

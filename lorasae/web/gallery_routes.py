@@ -51,7 +51,8 @@ def add_gallery_routes(app: FastAPI, lab: Lab) -> None:
 
     @app.get("/lab/gallery/here")
     def here(visitor: Owner) -> Answer:
-        own = [] if visitor == NOBODY else [lab.store.open_id(row.run_id) for row in lab.jobs.runs_of(visitor)]
+        listed_now = {row.run_id for row in lab.jobs.runs_of(visitor)} if visitor != NOBODY else set()
+        own = [run for run in lab.store.all() if run.run_id in listed_now]  # a folder that was removed by hand is in no list of ours
         return Answer({"here": [asdict(each) for each in known_here(own)], "may_open": visitor != NOBODY})
 
     @app.get("/lab/gallery/repository")
