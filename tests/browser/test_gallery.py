@@ -172,6 +172,8 @@ def test_it_is_for_everybody(
     page = seen.page
     expect(page.get_by_role("table", name="Published adapters")).to_be_visible()
     picture(page, f"gallery-{'-'.join(look)}")
+    last = page.get_by_role("navigation", name="Pages").get_by_role("link", name="Inspect").bounding_box()
+    assert last is not None and last["x"] + last["width"] <= (390 if "phone" in look else 1280)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     assert not [each["id"] for each in found if each["impact"] in ("serious", "critical")]
