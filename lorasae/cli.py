@@ -1,4 +1,4 @@
-"""`python -m lorasae adapt|eval|inspect|push|open|sweep|demo`: the commands, each a few lines over the services."""
+"""`python -m lorasae adapt|eval|inspect|push|gallery|open|sweep|demo`: the commands, each a few lines over the services."""
 
 import argparse
 import sys
@@ -12,6 +12,8 @@ from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.hub_commands import add_hub_commands
+from lorasae.identity import LOCAL_OWNER
+from lorasae.planning.continuing import with_start
 from lorasae.sources.known_datasets import KNOWN_DATASETS, known_dataset
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import DEFAULT_TEXT
@@ -28,6 +30,7 @@ _FLAGS = (
     ("placement", "adapter.placement", "after (layers above the SAE) or all"),
     ("layers", "adapter.layers", "named layers instead, e.g. [3, 4]"),
     ("modules", "adapter.modules", "attention, mlp, or projections, e.g. [q_proj, down_proj]"),
+    ("start", "adapter.start", "begin with the adapter of a run or of a Hub repository; --tokens 0 measures it only"),
     (
         "data",
         "data.source",
@@ -147,6 +150,10 @@ def config_from(options: argparse.Namespace) -> RunConfig:
         if not equals:
             raise LabError(f"--set {assignment} was given", "It has no =", "Write it as --set train.weight_decay=0.01")
         values = overlay(values, _nested(setting, _yaml_value(f"--set {assignment}", value)))
+    if start := overlay({"adapter": {"start": ""}}, values)["adapter"]["start"]:
+        from huggingface_hub import HfApi
+
+        values = with_start(str(start), values, LOCAL_OWNER, RunStore(home()), HfApi())
     return run_config(values, options.preset)
 
 

@@ -51,6 +51,10 @@ class ModelConfig(Settings):
 class AdapterConfig(Settings):
     """Shape and place of the LoRA adapter. Its scale is alpha / rank."""
 
+    # Where it begins. Empty: fresh, B = 0. Else the adapter of a run (its id or folder) or of a Hub repository (NAMESPACE/NAME or
+    # NAMESPACE/NAME@REVISION); rank, alpha, layers and modules are then that adapter's own.
+    start: str = Field(default="", max_length=500)
+
     rank: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -76,7 +80,7 @@ class DataConfig(Settings):
 class TrainConfig(Settings):
     """The optimisation. One step sees tokens_per_step tokens, cut into micro-batches of micro_batch_size sequences."""
 
-    tokens: int = Field(default=147_456, ge=1)
+    tokens: int = Field(default=147_456, ge=0)  # 0: nothing is trained, the adapter is measured as it begins
     tokens_per_step: int = Field(default=1024, ge=1)
     micro_batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=4e-3, gt=0)
@@ -155,7 +159,7 @@ class RunConfig(Settings):
 
     @property
     def n_steps(self) -> int:
-        return max(1, self.train.tokens // self.train.tokens_per_step)
+        return max(1, self.train.tokens // self.train.tokens_per_step) if self.train.tokens else 0
 
 
 def whole_steps(context_length: int, tokens_per_step: int, micro_batch_size: int) -> dict[str, int]:

@@ -1,12 +1,17 @@
-"""`python -m lorasae push|open|space`: a run to the Hub, and back; the lab itself as a Space."""
+"""`python -m lorasae push|gallery|open|space`: a run to the Hub, what others published there, and back; the lab itself as a Space."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorasae.errors import LabError
 from lorasae.home import home
+from lorasae.identity import LOCAL_OWNER
 from lorasae.store.runs import RunStore
+
+if TYPE_CHECKING:
+    from lorasae.publishing.gallery import GalleryRow
 
 
 def push_command(options: argparse.Namespace) -> None:
@@ -29,10 +34,18 @@ def push_command(options: argparse.Namespace) -> None:
 
 
 def open_command(options: argparse.Namespace) -> None:
-    """Make a published adapter a run of this home."""
+    """Make a published adapter a run of this home; of one that was made elsewhere, say what it is and how it is measured."""
+    from lorasae.publishing.foreign import look
     from lorasae.publishing.reopen import reopen
 
-    run = reopen(RunStore(home()), options.repository, _client(), revision=options.revision)
+    store = RunStore(home())
+    found = look(options.repository, options.revision, LOCAL_OWNER, store, _client())
+    if found.kind == "peft":
+        places = f"{', '.join(found.modules)} of layers {', '.join(map(str, found.layers))}"
+        print(f"{found.repo_id} is a LoRA adapter of {found.model}: rank {found.rank} on {places}. It was not published from the lab.")
+        print(f"Measure it around an SAE: python -m lorasae adapt --start {found.repo_id}@{found.commit} --tokens 0 --sae RELEASE SAE_ID")
+        return
+    run = reopen(store, options.repository, _client(), revision=options.revision)
     print(f"run: {run.folder}\nLook inside: python -m lorasae inspect {run.run_id} --text 'Any sentence.'")
 
 
@@ -48,6 +61,22 @@ def space_command(options: argparse.Namespace) -> None:
     print(f"Hardware and storage: {space.url}/settings. What to choose there: docs/space.md")
 
 
+def gallery_command(options: argparse.Namespace) -> None:
+    """The adapters that were published from labs, newest first."""
+    from lorasae.publishing.gallery import published_adapters
+
+    found = published_adapters(_client())
+    words = (options.search or "").lower().split()
+    rows = [row for row in found.rows if all(word in f"{row.repo_id} {row.model} {row.saes}".lower() for word in words)]
+    if not rows:
+        print("No adapter on the Hub matches." if words else "Nobody has published an adapter yet, or the Hub does not show them to you.")
+        return
+    print("\n".join([f"{'adapter':<40}{'model':<26}{'rank':>6}{'gap closed':>18}  SAE", *map(_gallery_line, rows)]))
+    if found.has_more:
+        print(f"These are among the newest {len(found.rows)}; there are more on the Hub.")
+    print("\nThe numbers are what each author's card states. Open one: python -m lorasae open NAME/ADAPTER")
+
+
 def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """The commands' options."""
     push = commands.add_parser("push", help="publish a finished run on the Hub")
@@ -59,7 +88,11 @@ def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     push.add_argument("--preview", metavar="FOLDER", help="write the files there and publish nothing")
     push.set_defaults(command=push_command)
 
-    reopen = commands.add_parser("open", help="open an adapter that was published from the lab")
+    gallery = commands.add_parser("gallery", help="adapters that were published from the lab")
+    gallery.add_argument("search", nargs="?", help="words that the name, the model or an SAE must have")
+    gallery.set_defaults(command=gallery_command)
+
+    reopen = commands.add_parser("open", help="open an adapter that was published from the lab, or look at any other")
     reopen.add_argument("repository", help="NAMESPACE/NAME")
     reopen.add_argument("--revision", help="a commit, branch or tag")
     reopen.set_defaults(command=open_command)
@@ -69,6 +102,13 @@ def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     space.add_argument("--public", action="store_true", help="for everybody to see; else only for you. Asked when it is made")
     space.add_argument("--hardware", default="", help="ask for this hardware, such as l4x1; it is paid by the hour")
     space.set_defaults(command=space_command)
+
+
+def _gallery_line(row: "GalleryRow") -> str:
+    error = f" ± {100 * row.gap_closed_error:.1f}" if row.gap_closed_error else ""
+    gap = "–" if row.gap_closed is None else f"{100 * row.gap_closed:.1f} %{error}"
+    saes = "; ".join(f"{each['release']} / {each['sae_id']}" for each in row.saes) or "–"
+    return f"{row.repo_id:<40}{row.model or '–':<26}{row.rank if row.rank is not None else '–':>6}{gap:>18}  {saes}"
 
 
 def _client():  # noqa: ANN202  # imported late

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lorasae.lab import Lab
-from pages import adapt, catalog, home, inspect, run, runs
+from pages import adapt, catalog, gallery, home, inspect, run, runs
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ PAGES: tuple[Page, ...] = (
     Page("Adapt", "/adapt", adapt.build),
     Page("SAEs", "/catalog", catalog.build),
     Page("Runs", "/runs", runs.build),
+    Page("Gallery", "/gallery", gallery.build),
     Page("Run", "/run", run.build, in_navbar=False),
     Page("Inspect", "/inspect", inspect.build),
 )

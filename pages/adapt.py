@@ -16,10 +16,12 @@ from lorasae.identity import NotSignedIn, refuse_nobody
 from lorasae.jobs.admission import check_admissible
 from lorasae.lab import Lab
 from lorasae.planning.config_text import config_of_yaml, flat, nested, preset_settings
+from lorasae.planning.continuing import settings_to_continue
 from lorasae.planning.errand import Errands
 from lorasae.planning.probing import Probing
 from lorasae.planning.uploads import keep, refuse_too_little_text
 from lorasae.store.run_records import FeatureRef, Pins
+from lorasae.store.started_from import find_start
 from lorasae.web.access import may_look
 from lorasae.web.adapt_routes import is_training
 from lorasae.web.logins import token_of
@@ -209,6 +211,8 @@ def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[For
     """The form that a link restores, and a sentence about it: a run to do again, or preset, model, SAEs and what differs."""
     if asked.get("from"):
         return _form_of_run(lab, asked, visitor)
+    if asked.get("continue"):
+        return _form_to_continue(lab, asked["continue"][:200], visitor)
     preset = asked["preset"] if asked.get("preset") in PRESETS else "default"
     form = first_form(preset)
     try:
@@ -260,6 +264,27 @@ def _form_of_run(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, s
     form["watch"] = pins.text
     form["pinned"] = [vars(feature) for feature in pins.features]
     return form, f"The settings of the run {title} are filled in. Change what you like; the run itself stays as it is."
+
+
+def _form_to_continue(lab: Lab, start: str, visitor: str) -> tuple[Form, str]:
+    """The settings by which an adapter is gone on with: of a run that is finished, or one of the Hub."""
+    try:
+        found = find_start(start, visitor, lab.store, looking_client(visitor))
+        settings = settings_to_continue(start, found)
+        if found.run is not None and not settings["train"]["tokens"]:
+            settings["train"]["tokens"] = run_config({}).train.tokens  # it was only measured; now it is to be trained
+        form = form_of(run_config(settings))
+    except LabError as problem:
+        return first_form(), str(problem)
+    if found.run is None:
+        form = read(form, "model").form  # whose SAEs are others than the pocket model's
+        form["name"] = start[:120]
+        return form, f"The adapter {start} is to be measured as it is. Choose the SAE to look at it with; give training tokens to go on."
+    title = found.run.about.name or found.run.config.name
+    form["name"] = f"{title} continued"[:120] if title else ""
+    form["watch"], form["pinned"] = found.run.pins.text, [vars(feature) for feature in found.run.pins.features]
+    notice = f"The run goes on from the adapter of {title or start}, with its settings. Change the tokens, the learning rate or the SAE."
+    return form, notice
 
 
 def _pins(form: Form) -> Pins:

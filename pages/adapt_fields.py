@@ -53,6 +53,12 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             ("attention", "mlp", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
             open_choices=True,
         ),
+        Field(
+            "adapter.start",
+            "text",
+            "Begins with",
+            "Empty: a fresh adapter. Else a run's id, or an adapter on the Hub: name/adapter. Rank, alpha and places must be its own.",
+        ),
     ),
     "Training": (
         Field(
@@ -146,7 +152,10 @@ GROUPS: dict[str, tuple[Field, ...]] = {
     ),
 }
 TOKENS = Field(
-    "train.tokens", "count", "Training tokens", "147,456 closes about half of the pocket model's gap in about two minutes on two cores."
+    "train.tokens",
+    "count",
+    "Training tokens",
+    "147,456 closes about half of the pocket model's gap in about two minutes on two cores. 0: nothing is trained, only measured.",
 )
 MODEL_DETAILS = (
     Field("model.revision", "text", "Revision on the Hub", "A branch, tag or commit. Empty: the newest; the commit used is recorded."),

@@ -26,7 +26,9 @@ _UNUSED_BY = {  # what a dataset would need, left as it is by default
     "file": ("data.config_name", "data.split"),
     "hub": (),
 }
-_CHOSEN_BY_PRESET = [setting for setting in FIELDS if setting not in {"model.revision", *(each.setting for each in DATASET)}]
+_CHOSEN_BY_PRESET = [
+    setting for setting in FIELDS if setting not in {"model.revision", "adapter.start", *(each.setting for each in DATASET)}
+]
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The terminal: what is typed, what is printed, and how bad input ends."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from lorasae.cli import config_from, main, parser
 from lorasae.config import RunConfig
+from lorasae.planning.config_text import command_line
 from lorasae.store.runs import RunStore
 from tests.tiny_world import tiny_run
 
@@ -86,7 +88,7 @@ def test_resume_finishes_a_run_that_was_only_created(settings, world, tmp_path, 
         (["--set", "adapter.rnak=3"], "There is no such setting"),
         (["--set", "rank"], "It has no ="),
         (["--preset", "best"], "There are: quick, default, thorough, paper"),
-        (["--tokens", "0"], "train.tokens = 0"),
+        (["--tokens=-1"], "train.tokens = -1"),
         (["--set", "train.tokens_per_step=60"], "not a whole number of sequences"),
         (["--data", "nowhere.txt"], "There is no such file"),
         (["--model", "poket"], "pocket"),
@@ -128,3 +130,20 @@ def test_help_needs_no_torch_and_names_every_command():
     )
     assert out.returncode == 0 and all(command in out.stdout for command in ("adapt", "eval", "inspect", "sweep", "demo"))
     assert " torch\n" not in out.stderr
+
+
+def test_a_run_goes_on_with_the_adapter_of_another_and_is_measured_as_it_is(settings, world, tmp_path, capsys):
+    assert main(["adapt", str(settings), "--name", "first"]) == 0
+    first = RunStore(tmp_path / "home").all()[0]
+    assert main(["adapt", "--start", first.run_id, "--tokens", "0", "--context", "16", "--set", "data.heldout_tokens=256"]) == 0
+    measured = RunStore(tmp_path / "home").all()[-1]
+    assert measured.config.adapter.rank == 2 and measured.config.saes == first.config.saes  # filled in from the adapter
+    assert measured.result["results"]["gap_closed"]["value"] == pytest.approx(first.result["results"]["gap_closed"]["value"], abs=1e-6)
+    around_another = tiny_run(world, adapter={"start": first.run_id, "dropout": 0}, saes=[{"release": str(world / "sae_2")}])
+    words = shlex.split(command_line(around_another))
+    assert config_from(parser().parse_args(words[3:])) == around_another  # nothing is taken from the first run that is not meant
+    capsys.readouterr()
+    assert main(["adapt", str(settings), "--start", first.run_id, "--rank", "4"]) == 1
+    assert "Set adapter.rank to 2" in capsys.readouterr().err
+    assert main(["adapt", "--start", "20260101-000000-abcdef"]) == 1
+    assert "There is no such run" in capsys.readouterr().err

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.repocard import metadata_load
 
 from lorasae.config import run_config
@@ -217,6 +218,82 @@ def test_after_every_fault_at_every_request_the_hub_holds_all_or_nothing_and_a_r
             assert commits(hub, repo) == 1, (name, number)
     with capsys.disabled():
         print(f"\n{n_requests} requests x {len(FAULTS)} faults: {outcomes}")
+
+
+def requests_of(hub: LocalHub, repo: str) -> list[dict[str, Any]]:
+    """The pull requests that are open."""
+    found = hub.storage.repo("model", repo)
+    return [
+        each for each in (found.read()["discussions"] if found else []) if each["isPullRequest"] and each["status"] in ("open", "draft")
+    ]
+
+
+def test_a_pull_request_is_made_once_however_often_it_is_tried(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    alice, made, target = (
+        hub.api(hub.accounts.token("alice")),
+        package(run, tmp_path / "a"),
+        Target(REPO, private=False, as_pull_request=True),
+    )
+    first, again = push(made, run.run_id, target, alice), push(made, run.run_id, target, alice)
+    assert first.is_new and not again.is_new and again.url == first.url and again.commit == first.commit
+    assert len(requests_of(hub, REPO)) == 1
+    (made / "README.md").write_text("# Another card\n")  # other files are another request
+    assert push(made, run.run_id, target, alice).is_new and len(requests_of(hub, REPO)) == 2
+
+
+def test_a_request_of_somebody_else_or_one_that_was_closed_is_not_taken_for_ours(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    alice, bob, made = hub.api(hub.accounts.token("alice")), hub.api(hub.accounts.token("bob")), package(run, tmp_path / "a")
+    alice.create_repo(REPO)
+    hub.publish({"notes.md": b"x"}, "alice/other")
+    files = [CommitOperationAdd(str(path.relative_to(made)), path) for path in made.rglob("*") if path.is_file()]
+    bob.create_commit(REPO, files, commit_message=f"Adapter of the run {run.run_id}", create_pr=True)
+    target = Target(REPO, private=False, as_pull_request=True)
+    ours = push(made, run.run_id, target, alice)
+    assert ours.is_new and len(requests_of(hub, REPO)) == 2
+    alice.change_discussion_status(REPO, int(ours.url.rpartition("/")[2]), "closed")
+    assert push(made, run.run_id, target, alice).is_new
+
+
+def test_a_request_that_the_client_itself_repeated_is_closed(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    alice, made, target = hub.api(hub.accounts.token("alice")), package(run, tmp_path / "a"), Target(REPO, as_pull_request=True)
+    create = alice.create_commit
+
+    def twice(*arguments: Any, **settings: Any) -> Any:
+        create(*arguments, **settings)
+        again = [CommitOperationAdd(str(path.relative_to(made)), path) for path in made.rglob("*") if path.is_file()]
+        return create(arguments[0], again, **settings)
+
+    alice.create_commit = twice  # type: ignore[method-assign]
+    pushed = push(made, run.run_id, target, alice)
+    assert pushed.url.endswith("/discussions/1") and [each["num"] for each in requests_of(hub, REPO)] == [1]
+
+
+def test_after_every_fault_at_every_request_there_is_at_most_one_pull_request_and_after_a_retry_one(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    made = package(run, tmp_path / "a")
+    names = {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
+    with local_hub(tmp_path / "whole") as hub:
+        push(made, run.run_id, Target(REPO, as_pull_request=True), hub.api(hub.accounts.token("alice")))
+        n_requests = len(hub.log)
+    outcomes = {0: 0, 1: 0}
+    with local_hub(tmp_path / "spoiled") as hub:
+        api = hub.api(hub.accounts.token("alice"))
+        for number, (name, fault) in product(range(1, n_requests + 1), FAULTS.items()):
+            repo, before = f"alice/{name}-{number}", len(hub.log)
+            hub.faults.inject(fault, when=lambda asking, struck=before + number: asking.number == struck)
+            with suppress(Exception):
+                push(made, run.run_id, Target(repo, as_pull_request=True), api)
+            hub.faults.clear()
+            assert len(requests_of(hub, repo)) <= 1, (name, number)
+            outcomes[len(requests_of(hub, repo))] += 1
+            push(made, run.run_id, Target(repo, as_pull_request=True), api)
+            (request,) = requests_of(hub, repo)
+            held = hub.repo(repo).at(hub.repo(repo).oid_of(f"refs/pr/{request['num']}") or "").files
+            assert set(held) - {".gitattributes"} == names and commits(hub, repo) == 0, (name, number)
+    with capsys.disabled():
+        print(f"\n{n_requests} requests x {len(FAULTS)} faults: after the fault {outcomes[1]} with the pull request, {outcomes[0]} without")
 
 
 def test_publishing_says_on_the_card_that_the_downloaded_adapter_was_measured(run: Run, hub: LocalHub) -> None:

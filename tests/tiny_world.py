@@ -4,6 +4,7 @@ import json
 import random
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -69,7 +70,7 @@ def write_lossy_sae(folder: Path, layer: int, hook_point: str | None = None) -> 
     (folder / "cfg.json").write_text(json.dumps({**shape, **settings, "metadata": metadata}))
 
 
-def tiny_run(world: Path, **sections: dict) -> RunConfig:
+def tiny_run(world: Path, **sections: Any) -> RunConfig:
     """Twelve steps of four sequences of sixteen tokens; `sections` are laid over it."""
     values = {
         "model": {"model": str(world / "model")},

@@ -4,7 +4,7 @@ import * as theme from "/lab/assets/theme.js";
 import { visitorTool } from "/lab/assets/visitor.js";
 
 const LAB = "LoRA-SAE Lab";
-const TITLES = { "/": "Home", "/adapt": "Adapt", "/catalog": "SAEs", "/runs": "Runs", "/run": "Run", "/inspect": "Inspect" };
+const TITLES = { "/": "Home", "/adapt": "Adapt", "/catalog": "SAEs", "/runs": "Runs", "/gallery": "Gallery", "/run": "Run", "/inspect": "Inspect" };
 const ICONS = {
   light: "M8 4.6a3.4 3.4 0 1 0 0 6.8 3.4 3.4 0 0 0 0-6.8M8 .9v1.5M8 13.6v1.5M.9 8h1.5M13.6 8h1.5M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1",
   dark: "M13.6 9.7A6.1 6.1 0 0 1 6.3 2.4a6.1 6.1 0 1 0 7.3 7.3Z",

@@ -1,7 +1,7 @@
 // What a run has achieved: one big number with its sentence, the picture of the gap, and four numbers beside them.
 import { h } from "/lab/assets/dom.js";
 import { gapPicture } from "/lab/assets/gap.js";
-import { CAVEATS, deeper, gapSentence, klSentence, recoveredSentence, sideEffectSentence, told as shown } from "/lab/assets/words.js";
+import { CAVEATS, deeper, gapSentence, klSentence, measuredSentence, recoveredSentence, sideEffectSentence, told as shown } from "/lab/assets/words.js";
 
 const CONDITIONS = ["ce_original", "ce_original_sae", "ce_adapted_sae", "ce_adapted"];
 const GAP = ["ce_gap_before", "ce_gap_after", "gap_closed"];
@@ -61,7 +61,7 @@ export function result() {
     big.textContent = plain.gap_closed === null ? "–" : shown(plain.gap_closed, "fraction");
     error.textContent = closed?.standard_error ? `± ${(100 * closed.standard_error).toFixed(1)}` : "";
     error.title = closed?.standard_error ? "one standard error over held-out sequences" : "";
-    sentence.textContent = gapSentence(plain, where, run.state);
+    sentence.textContent = run.config?.train.tokens === 0 ? measuredSentence(plain) : gapSentence(plain, where, run.state);
     when.textContent = whenMeasured(run, step, plain);
     picture.update(Object.fromEntries(CONDITIONS.map((metric) => [metric, plain[metric]])));
     for (const each of tiles) each.update(numbers, plain);

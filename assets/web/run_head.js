@@ -12,6 +12,7 @@ export function runButtons(run, changed) {
       : null,
     run.may_act && busy ? stopButton(run, changed) : null,
     run.may_act && canResume(run) ? resumeButton(run, changed) : null,
+    run.results && !busy ? h("a.lab-button", { href: `/adapt?continue=${id}`, title: "Train its adapter further, or around another SAE" }, "Continue") : null,
     h("a.lab-button", { href: `/adapt?from=${id}` }, "Duplicate"),
     busy ? noticeButton(run) : null,
   ].filter(Boolean);

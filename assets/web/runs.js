@@ -1,6 +1,5 @@
 // The page of all runs: cards to search, sort, rename, delete and compare. `/runs?compare=a,b` shows the comparison instead.
 import { ask, empty, h, problem, remember } from "/lab/assets/dom.js";
-import { openButton } from "/lab/assets/open_published.js";
 import { called, isBusy, stateWord } from "/lab/assets/progress.js";
 import { runCard } from "/lab/assets/run_card.js";
 import { style } from "/lab/assets/style.js";
@@ -54,7 +53,7 @@ async function list(element, asked) {
         h("h1", {}, "Runs"),
         h("p.lab-note.run-title", {}, "Every adaptation, with its settings and its numbers. Select two or more to compare them."),
       ),
-      h("div.lab-row", {}, openButton(), h("a.lab-button.primary", { href: "/adapt" }, "New run")),
+      h("div.lab-row", {}, h("a.lab-button", { href: "/gallery" }, "Open a published adapter"), h("a.lab-button.primary", { href: "/adapt" }, "New run")),
     ),
     tools,
     trouble,

@@ -43,8 +43,11 @@ export function inShort({ config: { model, adapter, train, data }, saes }) {
     model.model,
     `SAE at ${places.join(", ")}`,
     `rank ${adapter.rank} on ${where}`,
-    `${train.tokens.toLocaleString("en")} tokens${text}`,
-  ].join(" · ");
+    adapter.start ? `begins with ${adapter.start.split("@")[0]}` : null,
+    train.tokens ? `${train.tokens.toLocaleString("en")} tokens${text}` : "nothing trained",
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 // saes: those that were used, as the run's summary names them.

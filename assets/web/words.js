@@ -25,6 +25,12 @@ export function gapSentence({ ce_gap_before: before, ce_gap_after: after, gap_cl
   return `${cost}; adaptation won back ${three(before - after)} of it${so}: ${show(closed, "fraction")} of the damage repaired.`;
 }
 
+// Of a run that trained nothing: an adapter as it is, whoever made it.
+export function measuredSentence({ ce_gap_before: before, ce_gap_after: after }) {
+  if (before === null || after === null) return "The adapter is measured as it is; nothing is trained. The numbers appear here.";
+  return `The SAE costs the original model ${three(before)} nats per token. With this adapter, as it is, the model with the SAE predicts ${three(after)} ${after < 0 ? "better" : "worse"} than the original alone. Nothing was trained in this run.`;
+}
+
 export function klSentence({ kl_original_sae: before, kl_adapted_sae: after }) {
   if (before === null) return "How far predictions move away from the original model's when the SAE is in place.";
   if (after === null) return "With the SAE in place, predictions move this far away from the original model's.";

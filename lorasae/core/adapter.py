@@ -6,7 +6,7 @@ rule serves every family (`c_proj` of GPT-2 exists in the attention and in the M
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -127,6 +127,43 @@ def attach(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tied embeddings: nothing of them is adapted
         return get_peft_model(model, config)  # type: ignore[arg-type, return-value]
+
+
+def refuse_without_place(model: nn.Module, name: str, blocks: str, layers: Sequence[int], sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Whether an adapter that was made elsewhere has its places in `model`, which may be a skeleton on the meta device.
+
+    Args:
+        model: A transformers causal LM.
+        name: What the adapter is called.
+        blocks: Path of the decoder blocks in the model that it was made for.
+        layers: Its layers.
+        sizes: By path inside a block: inputs and outputs of the linear map that it sits on.
+
+    Raises:
+        LabError: For a layer or linear map that the model lacks, or has in another size.
+    """
+    asked, remedy = f"The adapter {name} was to be used", "Choose an adapter that was made for this model"
+    if blocks != decoder_blocks_path(model):
+        raise LabError(asked, f"It sits in {blocks}; the layers of this model are in {decoder_blocks_path(model)}", remedy)
+    own = decoder_blocks(model)
+    if beyond := [layer for layer in layers if layer >= len(own)]:
+        raise LabError(asked, f"It sits in layer {beyond[0]}; this model has {len(own)} layers, 0 to {len(own) - 1}", remedy)
+    for layer in layers:
+        known = adaptable_modules(own[layer])
+        for path, size in sizes.items():
+            if path not in known:
+                raise LabError(asked, f"It sits on {path}; layer {layer} of this model has no such linear map", remedy)
+            here = _size(own[layer].get_submodule(path))
+            if here != size:
+                raise LabError(
+                    asked, f"In layer {layer} {path} of this model is {here[0]} by {here[1]}, the adapter's {size[0]} by {size[1]}", remedy
+                )
+
+
+def _size(module: nn.Module) -> tuple[int, int]:
+    """Inputs and outputs of a linear map."""
+    rows, columns = map(int, module.weight.shape)  # type: ignore[arg-type, union-attr]
+    return (rows, columns) if _is_transposed(module) else (columns, rows)
 
 
 def _module_pattern(blocks_path: str, layers: Sequence[int], paths: Sequence[str]) -> str:

@@ -9,8 +9,11 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY, NotSignedIn
 from lorasae.jobs.workers import has_zero_gpu
+from lorasae.planning.continuing import refuse_other_adapter
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.catalog import resolve
+from lorasae.store.runs import RunStore
+from lorasae.store.started_from import find_start_here
 
 VISITORS_BOUNDS: Mapping[str, int] = {  # a run of minutes on the pocket model, of an hour on a large one
     "train.tokens": 4_000_000,
@@ -76,7 +79,8 @@ def check_admissible(config: RunConfig, owner: str, home: Path, limits: Limits) 
     """Refuse what the lab would not or could not do, before anything is stored; from metadata alone.
 
     Raises:
-        LabError: For an unknown SAE, foreign files, or a visitor's run that is too large.
+        LabError: For an unknown SAE, foreign files, an adapter to begin with that the visitor may not see or that has other settings, or a
+            visitor's run that is too large.
         NotSignedIn: If nobody is known to ask.
     """
     if owner == NOBODY:
@@ -86,6 +90,8 @@ def check_admissible(config: RunConfig, owner: str, home: Path, limits: Limits) 
     refuse_foreign_files(config, owner, home)
     for ref in config.saes:
         resolve(ref)
+    if config.adapter.start and (start := find_start_here(config.adapter.start, owner, RunStore(home))) is not None:
+        refuse_other_adapter(config, start.shape)  # one on the Hub is looked at by the run itself, before it fetches anything large
     if not limits.trusts(owner):
         _check_size(config)
 

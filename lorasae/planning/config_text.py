@@ -23,13 +23,22 @@ _FLAGS = {  # of `python -m lorasae adapt` (lorasae/cli.py); all else is given w
     "adapter.placement": "placement",
     "adapter.layers": "layers",
     "adapter.modules": "modules",
+    "adapter.start": "start",
     "data.source": "data",
     "data.context_length": "context",
     "train.tokens": "tokens",
     "train.learning_rate": "lr",
     "seed": "seed",
 }
-_WORDS = ("name", "model.model", "model.dtype", "model.device", "adapter.placement", "data.source")  # read as they stand, not as YAML
+_WORDS = (
+    "name",
+    "model.model",
+    "model.dtype",
+    "model.device",
+    "adapter.placement",
+    "adapter.start",
+    "data.source",
+)  # read as they stand, not as YAML
 
 
 @dataclass(frozen=True)
@@ -98,13 +107,18 @@ def config_of_yaml(text: str) -> RunConfig:
 
 
 def command_line(config: RunConfig, preset: str = "default") -> str:
-    """The shell command that starts the same run from a terminal: the preset, and what differs from it."""
+    """The shell command that starts the same run from a terminal: the preset, and what differs from it.
+
+    A run that begins with an adapter would take what is not said from that adapter's run: there everything about model, SAE, adapter and
+    text is said.
+    """
     words = ["python", "-m", "lorasae", "adapt"]
     if preset != "default":
         words.append(f"--preset={preset}")
     of_preset = preset_settings(preset)
     for name, value in flat(config.model_dump(mode="json")).items():
-        if value == of_preset[name]:
+        said = config.adapter.start and name.startswith(("model.", "saes", "adapter.", "data."))
+        if value == of_preset[name] and not said:
             continue
         if name == "saes":
             words += _sae_words(config.saes)
@@ -123,4 +137,6 @@ def _sae_words(saes: tuple[SAERef, ...]) -> list[str]:
 
 def _inline(value: Any) -> str:
     """A value as YAML on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf")).strip().removesuffix("...").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf")).strip(" \n").removesuffix("...").strip(" \n")
+    )

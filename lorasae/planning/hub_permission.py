@@ -56,6 +56,8 @@ def _repositories(config: RunConfig) -> Iterator[tuple[str, str]]:
     for ref in config.saes:
         if repository := resolve(ref).repository:
             yield repository, "model"
+    if "/" in (start := config.adapter.start):  # else a run of this lab
+        yield start.partition("@")[0], "model"
     source = config.data.source
     if source != "pocket" and not source.endswith(SUFFIXES):
         yield source, "dataset"

@@ -10,6 +10,7 @@ from lorasae.publishing.publication import CONDITIONS, Publication
 from lorasae.publishing.usage import code
 
 TAG = "lorasae"  # by which the gallery finds adapters
+BLOCK = "lorasae"  # the part of the front matter that the gallery reads
 _EVALUATED = ("ce_gap_before", "ce_gap_after", "gap_closed", "kl_adapted_sae")
 _IN_WORDS = {
     "ce_original": "the model alone",
@@ -29,7 +30,7 @@ def model_card(what: Publication, repo_id: str, checked: dict[str, Any] | None =
     """
     licence = licence_of(what.base_model)
     parts = [
-        f"---\n{_front_matter(what, repo_id, licence).to_yaml()}\n---",
+        f"---\n{_front_matter(what, licence, checked is not None).to_yaml()}\n---",
         _what_this_is(what),
         _numbers(what),
         _checked(checked),
@@ -41,7 +42,7 @@ def model_card(what: Publication, repo_id: str, checked: dict[str, Any] | None =
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(what: Publication, repo_id: str, licence: Licence) -> ModelCardData:
+def _front_matter(what: Publication, licence: Licence, measured_again: bool) -> ModelCardData:
     data = what.config.data
     on_hub = not what.has_own_text and data.source != "pocket"
     known = [key for key in _EVALUATED if what.value(key) is not None]
@@ -60,6 +61,7 @@ def _front_matter(what: Publication, repo_id: str, licence: Licence) -> ModelCar
     rest: dict[str, Any] = {} if what.is_pocket else {"base_model": what.base_model, "base_model_relation": "adapter"}
     if licence.name == "other":
         rest["license_name"] = "that-of-the-base-model"
+    rest[BLOCK] = _for_the_gallery(what, measured_again)
     return ModelCardData(
         model_name=what.name if results else None,
         eval_results=results or None,
@@ -70,6 +72,20 @@ def _front_matter(what: Publication, repo_id: str, licence: Licence) -> ModelCar
         tags=[TAG, "lora", "sparse-autoencoder", "interpretability", *dict.fromkeys(record["release"] for record in what.saes)],
         **rest,
     )
+
+
+def _for_the_gallery(what: Publication, measured_again: bool) -> dict[str, Any]:
+    """What a row of the gallery shows and the Hub's own fields have no place for."""
+    gap_closed = what.result["results"].get("gap_closed") or {}
+    saes = [
+        {
+            **{key: each[key] for key in ("release", "sae_id", "hook_point", "d_sae")},
+            "l0": round(each["original"]["l0"], 1) if each.get("original") else None,
+        }
+        for each in what.saes
+    ]
+    numbers = {"gap_closed": gap_closed.get("value"), "gap_closed_error": gap_closed.get("standard_error")}
+    return {"model": what.base_model, "saes": saes, "rank": what.config.adapter.rank, **numbers, "measured_again": measured_again}
 
 
 def _what_this_is(what: Publication) -> str:
@@ -146,15 +162,39 @@ def _how_it_was_made(what: Publication) -> str:
         if adapter.layers
         else {"after": "all layers above the lowest SAE", "all": "all layers"}[adapter.placement]
     )
+    if result.get("n_steps") == 0:
+        return _how_it_was_measured(what, where)
     steps = f"{result['step']:,} of {result['n_steps']:,} steps" if result["step"] < result["n_steps"] else f"{result['n_steps']:,} steps"
     return f"""## How it was made
 
 LoRA of rank {adapter.rank} (alpha {adapter.alpha:g}) on {" and ".join(adapter.modules)} of {where}; {steps} of {train.tokens_per_step:,}
 tokens on {what.text}; AdamW, peak learning rate {train.learning_rate:g}, {train.schedule} schedule.
-The objective is KL(original ‖ adapted + SAE). Base weights and SAE did not change.
+The objective is KL(original ‖ adapted + SAE). Base weights and SAE did not change.{_begun_with(what)}
 
 `config.yaml` holds every setting (`python -m lorasae adapt config.yaml` does it again), `lorasae.json` the result with the versions and
 the fingerprint of the text, `metrics.jsonl` every step."""
+
+
+def _how_it_was_measured(what: Publication, where: str) -> str:
+    adapter = what.config.adapter
+    return f"""## How it was made
+
+LoRA of rank {adapter.rank} (alpha {adapter.alpha:g}) on {" and ".join(adapter.modules)} of {where}. Nothing was trained in this run: the
+adapter was measured as it was.{_begun_with(what)}
+
+`config.yaml` holds every setting, `lorasae.json` the result with the versions and the fingerprint of the text."""
+
+
+def _begun_with(what: Publication) -> str:
+    """Where the adapter began, if not afresh."""
+    begun = what.result.get("start")
+    if not begun:
+        return ""
+    if "repo_id" in begun:
+        page = f"https://huggingface.co/{begun['repo_id']}"
+        return f" It began with the adapter [{begun['repo_id']}]({page}) at commit `{begun['commit']}`; the licence of that one holds too."
+    name = f", `{begun['run_id']}`" if "run_id" in begun else ""
+    return f" It began with the adapter of an earlier run{name}."
 
 
 def _limits(what: Publication) -> str:

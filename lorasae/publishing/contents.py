@@ -10,10 +10,10 @@ from huggingface_hub import HfApi
 Kind = Literal["model", "space"]
 
 
-def contents_there(api: HfApi, repo_id: str, kind: Kind = "model") -> tuple[str, dict[str, str]]:
+def contents_there(api: HfApi, repo_id: str, kind: Kind = "model", revision: str | None = None) -> tuple[str, dict[str, str]]:
     """The newest commit, and what lies there: name -> git blob id, or SHA-256 of a large file."""
     ask = api.space_info if kind == "space" else api.model_info
-    info = ask(repo_id, files_metadata=True)
+    info = ask(repo_id, revision=revision, files_metadata=True)
     found = {each.rfilename: each.lfs["sha256"] if each.lfs else each.blob_id for each in info.siblings or []}
     return info.sha or "", {name: str(content) for name, content in found.items()}
 

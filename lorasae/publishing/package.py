@@ -12,6 +12,7 @@ import yaml
 from lorasae.publishing.card import model_card
 from lorasae.publishing.pictures import curves_picture, gap_picture
 from lorasae.publishing.publication import Publication
+from lorasae.sources.catalog import is_folder
 
 HELDOUT_BYTES = 4_000_000  # of held-out tokens that are published; the first sequences where there are more
 
@@ -47,6 +48,8 @@ def _without_own_names(what: Publication) -> dict[str, Any]:
     settings = what.config.model_dump(mode="json")
     if what.has_own_text:
         settings["data"]["source"] = f"your-text{Path(what.config.data.source).suffix}"
+    if is_folder(what.config.adapter.start):
+        settings["adapter"]["start"] = "an-adapter-of-your-own"
     return settings
 
 

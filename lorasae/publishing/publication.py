@@ -83,6 +83,9 @@ def publication(run: Run) -> Publication:
     own = [name for name in (config.model.model, *(ref.release for ref in config.saes)) if is_folder(name)]
     if own:
         raise LabError(asked, f"It uses {Path(own[0]).name}, a folder of this machine", "Publish that first and run with its Hub id")
+    if result.get("n_steps") == 0 and "repo_id" in (result.get("start") or {}):
+        found = f"Its adapter is that of {result['start']['repo_id']}, measured here and not trained"
+        raise LabError(asked, found, "Train it further first: Continue")
     if not (run.adapter / "adapter_model.safetensors").is_file():
         raise LabError(asked, "Its adapter is not in its folder", "Restore it, or do the run again")
     return Publication(run, result, config, run.about.name or run.run_id)

@@ -1,13 +1,13 @@
 """A package brought to the Hub in one commit. A retried push never makes two commits, and no push leaves half of one.
 
-What is there already is compared with what is to be there before anything is committed, and again when an answer was lost: the files
-decide, not what the network said.
+What is there already, on the main branch or in an open pull request, is compared with what is to be there before anything is committed, and
+again when an answer was lost: the files decide, not what the network said.
 """
 
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
@@ -58,21 +58,57 @@ def push(package: Path, run_id: str, target: Target, api: HfApi, told: Callable[
     wanted = {str(path.relative_to(package)): path for path in files}
     if are_there(wanted, there):
         return _found(api, target.repo_id, head)
+    if target.as_pull_request and (open_request := _open_request(api, target.repo_id, run_id, wanted)):
+        return open_request
     told(f"uploading {len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB")
     try:
         made = api.create_commit(
             target.repo_id,
             [CommitOperationAdd(name, path) for name, path in wanted.items()],
-            commit_message=f"Adapter of the run {run_id}",
+            commit_message=_title(run_id),
             parent_commit=head,
             create_pr=target.as_pull_request,
         )
     except (HfHubHTTPError, OSError):
-        head, there = contents_there(api, target.repo_id)
-        if target.as_pull_request or not are_there(wanted, there):
+        found = _carried_out(api, target, run_id, wanted)
+        if found is None:
             raise
-        return _found(api, target.repo_id, head)  # it had been carried out; only the answer was lost
+        return found  # only the answer was lost
+    if target.as_pull_request and (kept := _open_request(api, target.repo_id, run_id, wanted)) is not None:
+        return replace(kept, is_new=True)
     return Pushed(target.repo_id, made.oid, made.pr_url or made.commit_url, True)
+
+
+def _title(run_id: str) -> str:
+    """Of the commit, and of the pull request that it makes."""
+    return f"Adapter of the run {run_id}"
+
+
+def _carried_out(api: HfApi, target: Target, run_id: str, wanted: dict[str, Path]) -> Pushed | None:
+    """What a commit did whose answer never came."""
+    if target.as_pull_request:
+        return _open_request(api, target.repo_id, run_id, wanted)
+    head, there = contents_there(api, target.repo_id)
+    return _found(api, target.repo_id, head) if are_there(wanted, there) else None
+
+
+def _open_request(api: HfApi, repo_id: str, run_id: str, wanted: dict[str, Path]) -> Pushed | None:
+    """The pull request that a retry would repeat: open, of the same author, about this run, with these very files. Of several the first is
+    kept and the others, made by a client that asked again on its own after a lost answer, are closed.
+    """
+    author = str(api.whoami()["name"])
+    found: list[tuple[int, str]] = []
+    for request in api.get_repo_discussions(repo_id, author=author, discussion_type="pull_request"):
+        if request.author == author and request.title == _title(run_id) and request.status in ("open", "draft"):
+            head, there = contents_there(api, repo_id, revision=f"refs/pr/{request.num}")
+            if are_there(wanted, there):
+                found.append((request.num, head))
+    for number, _ in sorted(found)[1:]:
+        api.change_discussion_status(repo_id, number, "closed", comment="The same as an earlier request")
+    if not found:
+        return None
+    number, head = min(found)
+    return Pushed(repo_id, head, f"{api.endpoint}/{repo_id}/discussions/{number}", False)
 
 
 def _refuse_to_overwrite(api: HfApi, repo_id: str, run_id: str, head: str, there: dict[str, str]) -> None:

@@ -11,20 +11,24 @@ from typing import Any
 import numpy as np
 from huggingface_hub import HfApi
 
-from lorasae.config import FORMAT, RunConfig, run_config
+from lorasae.config import FORMAT, DataConfig, RunConfig, run_config
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
+from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.commits import Commits
 from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.sources.peft_files import CONFIG, WEIGHTS, shape_of, tensor_shapes
 from lorasae.store.commit_record import record_commits
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
 from lorasae.store.runs import RunStore
 
-_NEEDED = ("lorasae.json", "adapter_config.json", "adapter_model.safetensors", "heldout.npy")
+_NEEDED = ("lorasae.json", CONFIG, WEIGHTS, "heldout.npy")
 _WELCOME = ("metrics.jsonl",)
 _MOST_BYTES = 8_000_000_000  # of one repository's files together
+VISITORS_ADAPTERS = 10  # that one visitor may have open
+VISITORS_BYTES = 1_000_000_000  # of them together
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,36 @@ def reopen(store: RunStore, repo_id: str, api: HfApi, owner: str = LOCAL_OWNER, 
     Raises:
         LabError: If the repository cannot be had, holds no adapter of this lab, or holds something damaged.
     """
+    asked = f"The adapter {repo_id} was to be opened"
+    opened = [run for run in store.all() if run.about.owner == owner and origin_of(run) is not None]
+    most_bytes = _MOST_BYTES if owner == LOCAL_OWNER else _left_to_a_visitor(asked, opened)
     with tempfile.TemporaryDirectory(prefix="lorasae-reopen-") as folder:
-        fetched = fetch(repo_id, api, Path(folder), revision)
-        for run in store.all():
-            if origin_of(run) == (repo_id, fetched.commit) and run.about.owner == owner:
-                return run
+        with hub_problems_told(asked, repo_id, ()):
+            commit = str(api.model_info(repo_id, revision=revision).sha)
+        if known := next((run for run in opened if origin_of(run) == (repo_id, commit)), None):
+            return known
+        if owner != LOCAL_OWNER and len(opened) >= VISITORS_ADAPTERS:
+            found = f"You have {len(opened)} adapters of others open; in this lab, visitors have up to {VISITORS_ADAPTERS}"
+            raise LabError(asked, found, "Delete one on the page Runs")
+        fetched = fetch(repo_id, api, Path(folder), commit, most_bytes)
+        refuse_foreign_files(fetched.config.model_copy(update={"data": DataConfig()}), "whoever published it", store.home)
         return store.create(fetched.config, owner, name=repo_id, fill=lambda run: lay_out(fetched, run))
 
 
-def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None) -> Fetched:
+def _left_to_a_visitor(asked: str, opened: list[Run]) -> int:
+    """Bytes that a visitor may still fetch.
+
+    Raises:
+        LabError: If there are none.
+    """
+    used = sum(path.stat().st_size for run in opened for path in run.adapter.glob("*"))
+    if used >= VISITORS_BYTES:
+        found = f"The adapters of others that you have open take {used / 1e6:,.0f} MB; visitors have {VISITORS_BYTES // 1_000_000} here"
+        raise LabError(asked, found, "Delete one on the page Runs")
+    return VISITORS_BYTES - used
+
+
+def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None, most_bytes: int = _MOST_BYTES) -> Fetched:
     """The files of a published adapter, checked.
 
     Raises:
@@ -68,10 +93,13 @@ def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None) -
         sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
         if missing := [name for name in _NEEDED if name not in sizes]:
             remedy = "Give a repository that was published from LoRA-SAE Lab"
+            if CONFIG in sizes:
+                remedy += ", or measure this adapter here around an SAE: `python -m lorasae adapt --start`, or the page Gallery"
             raise LabError(asked, f"It holds no {', no '.join(missing)}", remedy)
         names = [*_NEEDED, *(name for name in _WELCOME if name in sizes)]
-        if sum(sizes[name] for name in names) > _MOST_BYTES:
-            raise LabError(asked, f"Its files have {sum(sizes[name] for name in names) / 1e9:.1f} GB", "Open a smaller adapter")
+        if (n_bytes := sum(sizes[name] for name in names)) > most_bytes:
+            found = f"Its files have {n_bytes / 1e6:,.1f} MB; {most_bytes / 1e6:,.1f} MB may be fetched"
+            raise LabError(asked, found, "Open a smaller adapter")
         for name in names:
             api.hf_hub_download(repo_id, name, revision=info.sha, local_dir=folder)
     return Fetched(repo_id, str(info.sha), folder, _checked(asked, folder))
@@ -82,9 +110,9 @@ def _checked(asked: str, folder: Path) -> dict[str, Any]:
     remedy = "Publish it again, or open another"
     try:
         result = json.loads((folder / "lorasae.json").read_text(encoding="utf-8"))
-        adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        adapter = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         heldout = np.load(folder / "heldout.npy", allow_pickle=False)
-        names = _tensor_names(folder / "adapter_model.safetensors")
+        shapes = tensor_shapes(folder / WEIGHTS)
     except (ValueError, OSError) as error:
         raise LabError(asked, f"One of its files is damaged: {str(error).splitlines()[0][:200]}", remedy) from None
     if not isinstance(result, dict) or result.get("format") != FORMAT:
@@ -96,30 +124,18 @@ def _checked(asked: str, folder: Path) -> dict[str, Any]:
     config = run_config(result["config"])
     if heldout.ndim != 2 or not np.issubdtype(heldout.dtype, np.integer):
         raise LabError(asked, f"Its heldout.npy holds no token sequences ({heldout.dtype}, {heldout.shape})", remedy)
-    if adapter.get("base_model_name_or_path") != config.model.model:
-        found = f"Its adapter is of {adapter.get('base_model_name_or_path')!r}, its settings name {config.model.model!r}"
+    if not isinstance(adapter, dict) or adapter.get("base_model_name_or_path") != config.model.model:
+        base = adapter.get("base_model_name_or_path") if isinstance(adapter, dict) else None
+        found = f"Its adapter is of {base!r}, its settings name {config.model.model!r}"
         raise LabError(asked, found, remedy)
-    if not names or not all("lora_" in name for name in names):
-        raise LabError(asked, "Its adapter_model.safetensors holds more than a LoRA adapter", remedy)
+    shape_of(asked, adapter, shapes)  # PEFT believes whatever its settings say
     return result
-
-
-def _tensor_names(path: Path) -> list[str]:
-    """The names in a safetensors file, from its header alone: eight bytes that say how long it is, then JSON."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= 10_000_000:
-            raise ValueError(f"{path.name} is no safetensors file")
-        header = json.loads(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError(f"{path.name} has no list of tensors")
-    return [name for name in header if name != "__metadata__"]
 
 
 def lay_out(fetched: Fetched, run: Run) -> None:
     """Fill a run folder with what was fetched."""
     run.adapter.mkdir()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
+    for name in (CONFIG, WEIGHTS):
         shutil.copyfile(fetched.folder / name, run.adapter / name)
     shutil.copyfile(fetched.folder / "heldout.npy", run.heldout)
     if (fetched.folder / "metrics.jsonl").is_file():

@@ -53,12 +53,12 @@ def prepare(config: DataConfig, tokenizer: Any, train_tokens: int) -> Corpus:
     Args:
         config: The source and the context length.
         tokenizer: A fast tokenizer of the model.
-        train_tokens: Training tokens wanted; a smaller source is gone through several times.
+        train_tokens: Training tokens wanted; a smaller source is gone through several times. One sequence is read even for none.
 
     Raises:
         LabError: For a source that is missing, empty, binary, or too short to fill one chunk on each side.
     """
-    train = _side(config, tokenizer, False, -(-train_tokens // config.context_length))
+    train = _side(config, tokenizer, False, max(1, -(-train_tokens // config.context_length)))
     return Corpus(train, heldout_chunks(config, tokenizer))
 
 

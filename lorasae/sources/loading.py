@@ -8,27 +8,23 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lorasae.config import RunConfig, SpecialTokensConfig
-from lorasae.core.adapter import fitting_modules, placed_layers
+from lorasae.core.adapter import fitting_modules, placed_layers, refuse_without_place
 from lorasae.core.hook_points import HookPoint, parse_hook_point, place, refuse_another_place, text_config
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.statistics import SiteStatistics
 from lorasae.errors import LabError
-from lorasae.sources.catalog import POCKET_MODEL, is_folder, resolve
+from lorasae.sources.catalog import resolve
 from lorasae.sources.commits import Commits
 from lorasae.sources.fetching import Progress
 from lorasae.sources.language_model import chosen_device, load_architecture, load_model, load_tokenizer, pinned, skeleton
+from lorasae.sources.peft_files import AdapterShape, refuse_other_settings
 from lorasae.sources.sae_card import SAECard
 from lorasae.sources.sae_weights import fetch_sae, read_sae
+from lorasae.sources.same_model import may_be_same_model, short_name
 
 L0_FACTOR = 2.0  # measured L0 may differ from the stated one by this factor: other text, other special tokens
 FVE_SLACK = 0.15  # and variance explained by this much, in absolute terms
-
-_SAME_MODEL = {
-    "gpt2-small": "gpt2",
-    "mistral-7b": "mistral-7b-v0.1",
-    "gemma-3-270m-pt": "gemma-3-270m",
-}  # TransformerLens name -> the Hub's
 
 
 @dataclass(frozen=True)
@@ -44,13 +40,14 @@ class Loaded:
     commits: Commits  # on the Hub, of what came from there
 
 
-def load(config: RunConfig, commits: Commits | None = None, progress: Progress | None = None) -> Loaded:
+def load(config: RunConfig, commits: Commits | None = None, progress: Progress | None = None, start: AdapterShape | None = None) -> Loaded:
     """Everything the run needs, on its device.
 
     Args:
         config: What is asked for.
         commits: Those that a run was begun with; where they say nothing, the config's revision, or the newest.
         progress: Told of bytes that have to be fetched.
+        start: The adapter that the run begins with, if it is not a fresh one; it must fit the model and be what the config says.
 
     Raises:
         LabError: For whatever is unknown, unreachable, damaged or does not fit; misfits that metadata shows, before weights are fetched.
@@ -64,7 +61,10 @@ def load(config: RunConfig, commits: Commits | None = None, progress: Progress |
     placed = check_pairs(cards, wanted.model, bare)
     check_context(config.data.context_length, architecture)
     layers = placed_layers(config.adapter.placement, config.adapter.layers, list(placed), text_config(bare).num_hidden_layers)
-    fitting_modules(bare, layers, config.adapter.modules, config.adapter.rank)
+    modules = fitting_modules(bare, layers, config.adapter.modules, config.adapter.rank)
+    if start is not None:
+        refuse_other_settings(config.adapter, start, layers, modules)
+        refuse_without_place(bare, config.adapter.start, start.blocks, start.layers, start.sizes)
     tokenizer = load_tokenizer(wanted)
     saes = {hook_point: load_sae(card, device, commits.of(card.ref), progress) for hook_point, card in placed.items()}
     for hook_point, loaded in saes.items():
@@ -167,7 +167,7 @@ def check_pair(card: SAECard, model_name: str, model: nn.Module) -> HookPoint:
 
 def _belongs_to(card: SAECard, model_name: str) -> bool:
     """Whether a published SAE is asked for in the very model it was published for: then its weights say what its size is, not a table."""
-    return card.repository is not None and card.model is not None and _short_name(card.model) == _short_name(model_name)
+    return card.repository is not None and card.model is not None and short_name(card.model) == short_name(model_name)
 
 
 def check_size(name: str, hook_point: HookPoint, d_in: int, model: nn.Module) -> None:
@@ -187,18 +187,6 @@ def stream_size(model: nn.Module, hook_point: HookPoint) -> int:
     if hook_point.site != "attn_z":
         return config.hidden_size
     return config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-
-
-def may_be_same_model(stated: str, model_name: str) -> bool:
-    """Whether an SAE said to be of `stated` may belong to `model_name`. Owners and case are ignored; folders could hold anything."""
-    if is_folder(stated) or stated.startswith((".", "/", "~")) or (is_folder(model_name) and model_name != POCKET_MODEL):
-        return True
-    return _short_name(stated) == _short_name(model_name)
-
-
-def _short_name(name: str) -> str:
-    short = name.rpartition("/")[2].lower()
-    return _SAME_MODEL.get(short, short)
 
 
 def check_measured(hook_point: HookPoint, card: SAECard, statistics: SiteStatistics) -> None:

@@ -12,6 +12,7 @@ stop             a wish: `keep` (end early, measure and save) or `pause`
 queued           the lab owes this run work: it is waiting, or its process is at work (lorasae/jobs/jobs.py)
 lock             held by the process at work, for as long as it lives
 checkpoints/     where it can be taken up again (lorasae/store/checkpoints.py)
+start/           the adapter that it began with, and from.json about it, if it did not begin afresh (lorasae/store/started_from.py)
 heldout.npy      the held-out tokens, so that anyone can measure on the same text
 part.json        which of them the short evaluations during training use (lorasae/training/heldout_part.py)
 adapter/         the adapter in PEFT format

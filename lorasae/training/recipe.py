@@ -1,6 +1,6 @@
 """One training run, read top to bottom: `python -m lorasae.training.recipe RUN_DIR`, or `python -m lorasae adapt` from a terminal.
 
-    1. loading      model, tokenizer and SAEs, checked against each other; the adapter attached (downloading, where they are not here yet)
+    1. loading      model, tokenizer and SAEs, checked against each other; the adapter attached, fresh or as it begins (and downloading)
     2. reading      text, tokenised and packed; training and held-out sides share no document
     3. measuring    the conditions before training; measured L0 and variance explained against what the publisher states
     4. training     steps, with a short evaluation every so often and checkpoints to be taken up from
@@ -79,7 +79,8 @@ def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> d
     reached = train(bench, first, train_s, report, stop, recorder)
     report.phase("evaluating", "all conditions on the held-out text")
     report.progress(0.0, bench.pace.evaluation_s)
-    recorder.record(reached)
+    if reached:
+        recorder.record(reached)
     after = measure_heldout(bench, ALL, bench.corpus.heldout, report, stop)
     report.phase("saving", "adapter and result")
     return save(bench, after, reached)
@@ -102,7 +103,8 @@ def take_up_newest(bench: Workbench, report: Report) -> tuple[int, float]:
 def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     """What the SAE costs, and whether it does what its publisher states."""
     report.phase("measuring", "what the SAE costs before training")
-    before = measure_heldout(bench, BEFORE, bench.corpus.heldout, report, stop, trained=False)
+    conditions: tuple[Condition, ...] = (*BEFORE, "adapted_sae") if bench.config.adapter.start else BEFORE
+    before = measure_heldout(bench, conditions, bench.corpus.heldout, report, stop, trained=False)
     for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
         check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
     choose_part(bench.run, before)
@@ -117,6 +119,8 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
     config, n_steps, pace = bench.config, bench.config.n_steps, bench.pace
     evaluated = evaluated_steps(config)
     saved_at = time.monotonic()
+    if not n_steps:
+        return 0
     report.phase("training", f"from step {first} on, {n_steps} in all" if first else f"{n_steps} steps")
     stop.heed(f"Stopped at step {first} of {n_steps}; everything so far is kept", trained=first > 0)
     if stop.keep:

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import HfApi
 from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from lorasae.config import AdapterConfig, RunConfig
 from lorasae.core.adapter import adapter_parameters, adapter_weights, attach, load_adapter_weights, placed_layers
@@ -21,6 +24,7 @@ from lorasae.core.splice import Transform
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, Corpus, prepare
 from lorasae.sources.fetching import Progress
+from lorasae.sources.hub_access import token_in_use
 from lorasae.sources.loading import Loaded, load
 from lorasae.sources.still_to_fetch import still_to_fetch
 from lorasae.store.checkpoints import Checkpoint
@@ -29,6 +33,7 @@ from lorasae.store.device_turns import Turn
 from lorasae.store.durable import replace_file
 from lorasae.store.run_folder import Run
 from lorasae.store.source_record import record_source
+from lorasae.store.started_from import bring_start, origin_of_start, weights_of_start
 from lorasae.training.heldout_part import part_of, size_of_part
 from lorasae.training.pace import Pace
 from lorasae.training.supervision import Report, StopRequest
@@ -55,7 +60,7 @@ class Workbench:
 
 
 def set_up(run: Run, report: Report, stop: StopRequest, turn: Turn) -> Workbench:
-    """Everything in memory and checked, the adapter fresh, the held-out text on disk."""
+    """Everything in memory and checked, the adapter fresh or as the run begins with it, the held-out text on disk."""
     config = run.config
     torch.manual_seed(config.seed)
     where = f"layers {list(config.adapter.layers)}" if config.adapter.layers else f"placement {config.adapter.placement}"
@@ -64,9 +69,12 @@ def set_up(run: Run, report: Report, stop: StopRequest, turn: Turn) -> Workbench
         report.phase("downloading", f"{', '.join(missing)}, once; later runs find it on this machine")
     else:
         report.phase("loading", f"{config.model.model}; SAE {', '.join(map(str, config.saes))}; {adapter}")
-    loaded = load(config, recorded_commits(run), _arriving(report, stop))
+    start = bring_start(run, HfApi(token=token_in_use()))
+    loaded = load(config, recorded_commits(run), _arriving(report, stop), start)
     record_commits(run, loaded.commits)
     model = attach_adapter(loaded, config.adapter)
+    if start is not None:
+        begin_with(model, run)
     report.phase("reading", f"text from {config.data.source}")
     record_source(run, config)
     corpus = prepare(config.data, loaded.tokenizer, config.n_steps * config.train.tokens_per_step)
@@ -99,6 +107,19 @@ def attach_adapter(loaded: Loaded, config: AdapterConfig) -> PeftModel:
     n_layers = len(decoder_blocks(loaded.model))
     layers = placed_layers(config.placement, config.layers, list(loaded.saes), n_layers)
     return attach(loaded.model, layers, config.modules, config.rank, config.alpha, config.dropout)
+
+
+def begin_with(model: PeftModel, run: Run) -> None:
+    """Put the weights that the run begins with into its adapter.
+
+    Raises:
+        LabError: If they are damaged or do not fit.
+    """
+    try:
+        load_adapter_weights(model, load_file(weights_of_start(run)))
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        asked = f"The run {run.run_id} was to begin with the adapter {run.config.adapter.start}"
+        raise LabError(asked, f"Its weights do not fit: {str(error).splitlines()[0][:200]}", "Choose another") from error
 
 
 def snapshot(bench: Workbench, step: int, train_s: float) -> Checkpoint:
@@ -163,6 +184,7 @@ def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
         "special_tokens": {"bypassed": bench.loaded.special_tokens.bypassed, "unscored": bench.loaded.special_tokens.unscored},
         "heldout": {"n_sequences": len(bench.corpus.heldout), "n_tokens": int(after.n_positions.sum()), "file": run.heldout.name},
         "corpus": bench.corpus.fingerprint,
+        **({"start": origin} if (origin := origin_of_start(run)) else {}),
         "results": {key: {"value": plain(value), "standard_error": plain(error)} for key, (value, error) in after.metrics().items()},
     }
     run.write_result(result)

@@ -16,6 +16,7 @@ from lorasae.web.assets import add_asset_routes
 from lorasae.web.catalog_routes import add_catalog_routes
 from lorasae.web.downloads import add_download_routes
 from lorasae.web.first_repair_routes import add_first_repair_route
+from lorasae.web.gallery_routes import add_gallery_routes
 from lorasae.web.guard import Guard
 from lorasae.web.health import add_health_routes
 from lorasae.web.inspect_routes import add_inspect_routes
@@ -54,6 +55,7 @@ def web_app(lab: Lab) -> WebApp:
     add_publish_routes(app, lab)
     add_sign_in_routes(app, lab)
     add_notices_route(app, lab)
+    add_gallery_routes(app, lab)
     return WebApp(app, add_live_route(app, lab, files))
 
 

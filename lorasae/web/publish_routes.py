@@ -1,6 +1,7 @@
 """Publishing over HTTP, and the way back: whether a run can be published, what would be, doing it; and opening what others published."""
 
 import tempfile
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,18 +11,22 @@ from huggingface_hub import HfApi, get_token
 from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
 
 from lorasae.errors import LabError
+from lorasae.identity import LOCAL_OWNER
 from lorasae.lab import Lab
+from lorasae.publishing.foreign import refuse_nobody
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.store.run_folder import Run
-from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
+from lorasae.web.access import Acted, Busy, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
 from lorasae.web.logins import login_of
 
-RepoId = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$")]
+REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
+RepoId = Annotated[str, StringConstraints(strict=True, pattern=REPO_ID)]
 _CARD_CHARACTERS = 60_000
+_WAIT_S = 20.0
 
 
 class Named(BaseModel):
@@ -40,10 +45,16 @@ class Publish(Named):
 
 def add_publish_routes(app: FastAPI, lab: Lab) -> None:
     """`/lab/runs/{id}/publishing…`, `/lab/open`."""
+    one_at_a_time = threading.Lock()
 
     @app.post("/lab/open")
     def opened(visitor: Starter, body: Named, hub: HubClient) -> Answer:
-        return Answer({"run_id": reopen(lab.store, body.repo_id, hub, visitor).run_id})
+        if not one_at_a_time.acquire(timeout=_WAIT_S):
+            raise Busy(f"The adapter {body.repo_id} was to be opened", "Another adapter is being fetched", "Try again in a moment")
+        try:
+            return Answer({"run_id": reopen(lab.store, body.repo_id, hub, visitor).run_id})
+        finally:
+            one_at_a_time.release()
 
     @app.get("/lab/runs/{run_id}/publishing")
     def publishing(run: Looked, visitor: Owner, request: Request, hub: HubClient) -> Answer:

@@ -87,8 +87,12 @@ def settings_in_words(config: RunConfig, saes: list[Summary]) -> str:
     places = ", ".join(sae["sae_id"] or sae["release"] if sae["layer"] is None else f"layer {sae['layer']}" for sae in saes)
     where = f"layers {', '.join(map(str, adapter.layers))}" if adapter.layers else _PLACEMENT[adapter.placement]
     text = "" if source == "pocket" else f" of {Path(source).name if source.startswith('/') else source}"
-    parts = (config.model.model, f"SAE at {places}", f"rank {adapter.rank} on {where}", f"{train.tokens:,} tokens{text}")
-    return " · ".join((*parts, f"learning rate {train.learning_rate:g}"))
+    parts = [config.model.model, f"SAE at {places}", f"rank {adapter.rank} on {where}"]
+    if adapter.start:
+        parts.append(f"begins with {Path(adapter.start).name if is_folder(adapter.start) else adapter.start.partition('@')[0]}")
+    if not train.tokens:
+        return " · ".join([*parts, "nothing trained"])
+    return " · ".join([*parts, f"{train.tokens:,} tokens{text}", f"learning rate {train.learning_rate:g}"])
 
 
 def _headline(result: Mapping[str, Any] | None, glance: Glance) -> Summary:

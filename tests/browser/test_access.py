@@ -9,6 +9,7 @@ PAGES = {
     "adapt": "/adapt",
     "catalog": "/catalog?q=gemma+16k",
     "runs": "/runs",
+    "gallery": "/gallery",
     "run": "/run?run=example",
     "compare": "/runs?compare=example,example",
     "inspect": "/inspect?run=example",

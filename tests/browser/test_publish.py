@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from lorasae.publishing.package import make_package
-from lorasae.publishing.publication import publication
 from lorasae.store.durable import write_json
-from lorasae.store.run_folder import EXAMPLE_FOLDER, Run
+from lorasae.store.run_folder import EXAMPLE_FOLDER
 from tests.browser.conftest import LabProcess, Visit
 from tests.hub.server import LocalHub, local_hub
 
@@ -62,23 +60,3 @@ def test_a_run_is_published_from_its_page(
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
     assert not kept and TOKEN not in published_from.log() and not any(TOKEN in asking.url for asking in hub.log)
     seen.clean()
-
-
-def test_a_published_adapter_is_opened_from_the_list_of_runs(
-    published_from: LabProcess, hub: LocalHub, visit: Callable[..., Visit], tmp_path: Path
-) -> None:
-    folder = tmp_path / "package"
-    folder.mkdir()
-    make_package(publication(Run(published_from.home / "runs" / RUN_ID)), REPO, folder)
-    hub.publish(folder, REPO)
-    page = visit("/runs", of=published_from).page
-    page.get_by_role("button", name="Open a published adapter…").click()
-    dialog = page.get_by_role("dialog", name="Open a published adapter")
-    dialog.get_by_label("Its name on the Hub").fill("alice/nothing")
-    dialog.get_by_role("button", name="Open", exact=True).click()
-    expect(dialog).to_contain_text("alice/nothing is neither a folder here nor a repository on the Hub that you may see")
-    dialog.get_by_label("Its name on the Hub").fill(REPO)
-    dialog.get_by_role("button", name="Open", exact=True).click()
-    page.wait_for_url("**/run?run=2*")
-    expect(page.locator("h1")).to_have_text(REPO)
-    expect(page.locator(".result-big")).to_have_text("54.7 %")

@@ -246,7 +246,7 @@ def test_a_wish_reaches_no_setting_that_has_no_box():
         ({"adapter.rank": 1.5}, "Rank = 1.5 was given. It must be a whole number."),
         ({"adapter.rank": -1.5}, "Rank = -1.5 was given. It must be a whole number."),
         ({"adapter.rank": 0}, "Rank = 0 was given. It must be at least 1"),
-        ({"train.tokens": -1}, "= -1 was given. It must be at least 1"),
+        ({"train.tokens": -1}, "= -1 was given. It must be at least 0"),
         ({"model": "nobody/no-such-model", "sae": "", "saes": []}, "The lab knows no SAE of that name's model"),
         ({"adapter.layers": "3, x"}, "'x' is no layer"),
         ({"train.tokens_per_step": 100}, "not a whole number of sequences"),
