@@ -12,6 +12,7 @@ from lorasae.inspection.inspector import Inspector
 from lorasae.jobs.jobs import Jobs, open_jobs
 from lorasae.keeping.keeper import Keeper
 from lorasae.keeping.restoring import restored
+from lorasae.planning.parts_desk import PartsDesk
 from lorasae.publishing.desk import PublishingDesk
 from lorasae.settings import LabSettings
 from lorasae.store.claims import Claim, claim
@@ -29,6 +30,7 @@ class Lab:
     jobs: Jobs
     inspector: Inspector
     publishing: PublishingDesk = field(default_factory=PublishingDesk)
+    parts: PartsDesk = field(default_factory=PartsDesk)
     home_claim: Claim | None = field(default=None, repr=False)
     keeper: Keeper | None = None  # where runs are kept elsewhere too
 

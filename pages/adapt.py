@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.context import Context
+from huggingface_hub import HfApi
 
 from lorasae.config import PRESETS, run_config
 from lorasae.errors import LabError
@@ -20,6 +21,7 @@ from lorasae.planning.continuing import settings_to_continue
 from lorasae.planning.errand import Errands
 from lorasae.planning.probing import Probing
 from lorasae.planning.uploads import keep, refuse_too_little_text
+from lorasae.sources.hub_access import HubToken
 from lorasae.store.run_records import FeatureRef, Pins
 from lorasae.store.started_from import find_start
 from lorasae.web.access import may_look
@@ -92,7 +94,7 @@ def build(lab: Lab) -> None:
 
     def opened(request: gr.Request) -> dict[Any, Any]:
         visitor = owner(lab, request)
-        form, notice = _form_of_address(lab, dict(request.query_params), visitor)
+        form, notice = _form_of_address(lab, dict(request.query_params), visitor, token_of(lab.settings, request.cookies))
         if form == first.form:  # a page just opened: nothing to tell it, and nothing to take from a quick hand
             return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
         return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
@@ -207,12 +209,12 @@ def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor
     }
 
 
-def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, str]:
+def _form_of_address(lab: Lab, asked: dict[str, str], visitor: str, token: HubToken) -> tuple[Form, str]:
     """The form that a link restores, and a sentence about it: a run to do again, or preset, model, SAEs and what differs."""
     if asked.get("from"):
         return _form_of_run(lab, asked, visitor)
     if asked.get("continue"):
-        return _form_to_continue(lab, asked["continue"][:200], visitor)
+        return _form_to_continue(lab, asked["continue"][:200], visitor, token)
     preset = asked["preset"] if asked.get("preset") in PRESETS else "default"
     form = first_form(preset)
     try:
@@ -266,10 +268,10 @@ def _form_of_run(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, s
     return form, f"The settings of the run {title} are filled in. Change what you like; the run itself stays as it is."
 
 
-def _form_to_continue(lab: Lab, start: str, visitor: str) -> tuple[Form, str]:
+def _form_to_continue(lab: Lab, start: str, visitor: str, token: HubToken) -> tuple[Form, str]:
     """The settings by which an adapter is gone on with: of a run that is finished, or one of the Hub."""
     try:
-        found = find_start(start, visitor, lab.store, looking_client(visitor))
+        found = find_start(start, visitor, lab.store, HfApi(token=token))
         settings = settings_to_continue(start, found)
         if found.run is not None and not settings["train"]["tokens"]:
             settings["train"]["tokens"] = run_config({}).train.tokens  # it was only measured; now it is to be trained

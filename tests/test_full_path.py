@@ -26,10 +26,13 @@ from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
 from lorasae.inspection.inspector import Inspector
 from lorasae.jobs.jobs import open_jobs
+from lorasae.planning.errand import Errands
+from lorasae.planning.parts_desk import LIMIT_S
 from lorasae.planning.to_download import Download, downloads
 from lorasae.publishing.desk import PublishingDesk
 from lorasae.publishing.publish import TOLERANCE, publish, published
 from lorasae.publishing.push import Target
+from lorasae.publishing.reopen import reopen
 from lorasae.sources.published_models import is_gated
 from lorasae.sources.shelf import page
 from lorasae.sources.still_to_fetch import still_to_fetch
@@ -237,17 +240,19 @@ def in_vain(walk: Walk, run: Run, repo_id: str, api: HfApi) -> None:
 
 
 def open_elsewhere(walk: Walk) -> None:
-    """In the second home: opened, measured and looked into by commands, and one of them by the inspection process."""
+    """In the second home: one as a page does it (opened, its model fetched, looked into without a network); then all by commands."""
     commands = []
+    reopened = reopen(RunStore(walk.root / "two" / "home"), f"alice/{BY_THE_QUEUE}", walk.hub.api(walk.token))
+    parts = {"run": str(reopened.folder)}
+    Errands().run("lorasae.planning.run_parts", parts, "A run's parts were asked for", LIMIT_S, online=True, token=None)
+    inspector = Inspector(walk.root / "two" / "home")
+    try:
+        walk.compared = inspector.ask("compare", run=str(reopened.folder), text=TEXT, release="", sae_id="", folders=True)
+    finally:
+        inspector.close()
     for name in TYPED:
         commands += [["open", f"alice/{name}"], ["inspect", f"run:alice/{name}", "--text", TEXT], ["eval", f"run:alice/{name}"]]
     walk.session("two", commands)
-    inspector = Inspector(walk.root / "two" / "home")
-    try:
-        run = walk.run("two", f"alice/{BY_THE_QUEUE}")
-        walk.compared = inspector.ask("compare", run=str(run.folder), text=TEXT, release="", sae_id="", folders=True)
-    finally:
-        inspector.close()
 
 
 def until(done: Any, seconds: float) -> None:
@@ -306,10 +311,11 @@ def test_the_token_is_found_nowhere_but_where_its_owner_put_it(walked: tuple[Wal
     kept = {path.relative_to(walk.root).as_posix() for path in files if walk.token.encode() in path.read_bytes()}
     assert kept == {"one/cache/token", "two/cache/token"}  # the login, as the Hub's own client keeps it
     assert any(path.name == "index.sqlite3" for path in files) and any(path.suffix == ".log" for path in files) and not witness.leaks
-    assert set(witness.environments) == {"lorasae.training.recipe", "lorasae.publishing.check", "lorasae.inspection.service"}
+    modules = {"training.recipe", "publishing.check", "inspection.service", "planning.run_parts"}
+    assert set(witness.environments) == {f"lorasae.{module}" for module in modules}
     assert not [module for module, environment in witness.environments.items() if walk.token.encode() in environment]
     assert not [each for each in walk.outputs if walk.token in each] and walk.token not in json.dumps(walk.compared)
     assert not [asking.url for asking in walk.hub.log if walk.token in asking.url] and any(asking.authorized for asking in walk.hub.log)
-    with_token = {asking.host for asking in walk.hub.log if asking.authorized}
-    assert with_token == {walk.hub.endpoint.removeprefix("http://")}  # and not the storage's
+    hosts = {asking.host for asking in walk.hub.log if asking.authorized}
+    assert hosts == {walk.hub.endpoint.removeprefix("http://")}  # and not the storage's
     print(f"\n{len(files)} files, {witness.n_files} looks into temporary ones, {len(walk.hub.log)} requests, {len(walk.outputs)} outputs")

@@ -231,7 +231,8 @@ def test_a_second_errand_at_the_same_time_is_asked_to_wait(tmp_path, monkeypatch
 
 def test_an_errand_sees_no_secret_of_the_app(tmp_path, monkeypatch):
     (tmp_path / "telling.py").write_text(
-        "from lorasae.planning.errand import answer_errand\nimport os\nanswer_errand(lambda *_: dict(os.environ))\n"
+        "from lorasae.planning.errand import answer_errand\nfrom lorasae.sources.hub_access import token_in_use\nimport os\n"
+        "answer_errand(lambda *_: {**os.environ, 'asks as': token_in_use()})\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("HF_TOKEN", "hf_hidden")
@@ -241,7 +242,9 @@ def test_an_errand_sees_no_secret_of_the_app(tmp_path, monkeypatch):
     assert "hidden" not in json.dumps(seen) and seen["HF_HUB_OFFLINE"] == "1"
     online = Errands().run("telling", {}, "A thing was asked for", 20, online=True)
     assert "hidden" not in json.dumps(online) and online["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
-    assert Errands().run("telling", {}, "A thing was asked for", 20, online=True, private=True)["HF_TOKEN"] == "hf_hidden"
+    own, theirs = (Errands().run("telling", {}, "A thing was asked for", 20, online=True, token=token) for token in (None, "hf_a_visitors"))
+    assert (own.pop("asks as"), theirs.pop("asks as"), online["asks as"]) == ("hf_hidden", "hf_a_visitors", None)
+    assert "hidden" not in json.dumps(own) and "visitors" not in json.dumps(theirs)
 
 
 def test_reckoning_imports_no_torch():

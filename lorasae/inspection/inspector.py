@@ -259,7 +259,7 @@ def _environment() -> dict[str, str]:
     """A worker's, without the Hub: what is inspected is on this machine. Half the cores, so that a run beside it goes on."""
     threads = str(max(1, len(os.sched_getaffinity(0)) // 2) if hasattr(os, "sched_getaffinity") else 1)
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return worker_environment(os.environ, "inspector", "") | offline | {"OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    return worker_environment(os.environ, "") | offline | {"OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _log(home: Path) -> Any:

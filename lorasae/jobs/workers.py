@@ -109,12 +109,12 @@ class FoundWorker:
 def start_worker(run: Run, claim: Claim, owner: str, device: str, token: str | None = None) -> StartedWorker:
     """A fresh process for the run. It is born with the claim, so that no instant exists in which nobody or two hold the run.
 
-    It has a session of its own: a closed terminal or a killed app does not end it. A visitor's token for the Hub is told to it.
+    It has a session of its own: a closed terminal or a killed app does not end it. It is told the token that its owner has for the Hub.
 
     Raises:
         OSError: If the system has no room for another process.
     """
-    environment = {**worker_environment(os.environ, owner, device), **claim.handed_on()}
+    environment = {**worker_environment(os.environ, device), **claim.handed_on()}
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "lorasae.training.recipe", str(run.folder), "--token-on-stdin"],
@@ -125,21 +125,18 @@ def start_worker(run: Run, claim: Claim, owner: str, device: str, token: str | N
             start_new_session=True,
             pass_fds=(claim.descriptor,),
         )
-    hand_over(process, token)
+    hand_over(process, None if owner == LOCAL_OWNER else token or False)
     return StartedWorker(process)
 
 
-def worker_environment(environment: Mapping[str, str], owner: str, device: str) -> dict[str, str]:
+def worker_environment(environment: Mapping[str, str], device: str) -> dict[str, str]:
     """What a worker sees of the app's environment: what it needs, named one by one, and nothing that is secret.
 
-    A visitor's run also does without the login that may be stored in this machine's home: it would be the operator's, not the visitor's.
+    It does without the login that may be stored in this machine's home, too, which is not everybody's: the token it may use is handed over.
     """
     kept = {name: value for name, value in environment.items() if _is_kept(name.upper())}
     kept |= {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(_PACKAGE_ROOT), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    if owner != LOCAL_OWNER:
-        kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
-    elif "HF_TOKEN_PATH" in environment:  # where that login lies, if not in HF_HOME
-        kept["HF_TOKEN_PATH"] = environment["HF_TOKEN_PATH"]
+    kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
     if device:
         kept["CUDA_VISIBLE_DEVICES"] = device
     if has_zero_gpu(environment):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lorasae.errors import LabError
-from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin
+from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin, token_itself
 
 
 class Errands:
@@ -51,7 +51,7 @@ class Errands:
             raise LabError(what, "Another short measurement or preview is under way", "Try again in a few seconds")
         try:
             with tempfile.TemporaryDirectory(prefix="lorasae-errand-") as folder:
-                answer = _answered(Path(folder), module, asked, what, limit_s, _environment(online, token), token)
+                answer = _answered(Path(folder), module, asked, what, limit_s, _environment(online), token)
         finally:
             self._one.release()
         if "problem" in answer:
@@ -93,16 +93,14 @@ def hand_over(process: "subprocess.Popen[bytes]", token: HubToken) -> None:
     """Tell a process the token it asks the Hub with, over its standard input, and say no more."""
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as told:
-        told.write(f"{token}\n".encode() if isinstance(token, str) else b"")
+        told.write(f"{token_itself(token) or ''}\n".encode())
 
 
-def _environment(online: bool, token: HubToken) -> dict[str, str]:
-    """Ours without its secrets, without the Hub unless it is meant, and without a login there unless that is meant."""
-    is_own = token is None
-    secret = ("SECRET", "PASSWORD", "_KEY", *(() if is_own else ("TOKEN",)))
+def _environment(online: bool) -> dict[str, str]:
+    """Ours without its secrets, without the Hub unless it is meant, and without a login there: that is handed over where it is meant."""
+    secret = ("SECRET", "PASSWORD", "_KEY", "TOKEN")
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)}
-    if not is_own:
-        kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # also not the one that `hf auth login` left on the disk
+    kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # also not the one that `hf auth login` left on the disk
     if not online:
         kept |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     return kept | {"OMP_WAIT_POLICY": "passive"}

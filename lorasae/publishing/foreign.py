@@ -7,7 +7,6 @@ from huggingface_hub import HfApi
 
 from lorasae.config import RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
-from lorasae.identity import NOBODY, Refused
 from lorasae.planning.continuing import model_of, refuse_other_adapter, settings_to_continue
 from lorasae.planning.fitting import refuse_misfits
 from lorasae.sources.catalog import saes_of

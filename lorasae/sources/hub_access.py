@@ -1,7 +1,7 @@
 """As whom the Hub is asked: as the machine's own user, as a visitor with a token of theirs, or as nobody.
 
-A visitor's token reaches the process that works for them over its standard input: not in its environment, not on its command line, not in a
-file. There it counts inside one block.
+A token reaches the process that works for somebody over its standard input: not in its environment, not on its command line, not in a file.
+There it counts inside one block.
 """
 
 import sys
@@ -27,6 +27,15 @@ def asking_as(token: HubToken) -> Iterator[None]:
 def token_in_use() -> HubToken:
     """The token to ask with."""
     return _TOKEN.get()
+
+
+def token_itself(token: HubToken) -> str | None:
+    """The token in letters: a visitor's own, or the login of this machine's user where there is one."""
+    if token is None:
+        from huggingface_hub import get_token
+
+        return get_token()
+    return token or None  # type: ignore[return-value]
 
 
 def token_from_stdin() -> str | None:

@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query
+from fastapi import Depends, FastAPI, Query, Request
 from starlette.responses import Response
 
 from lorasae.errors import LabError
 from lorasae.inspection.inspector import Inspector, Unavailable, answered
 from lorasae.lab import Lab
-from lorasae.web.access import Looked
+from lorasae.store.run_folder import Run
+from lorasae.web.access import Looked, lab_of
 from lorasae.web.answers import Answer
 from lorasae.web.events import HEARTBEAT, EventStream, event
 from lorasae.web.problems import problem
@@ -28,33 +29,42 @@ Message = dict[str, Any]
 AsEvent = Callable[[Message], bytes]
 
 
+def looked_into(request: Request, run: Looked) -> Run:
+    """The run of the address, whose model and SAEs are on this machine or not on their way."""
+    lab_of(request).parts.refuse_unready(run)
+    return run
+
+
+LookedInto = Annotated[Run, Depends(looked_into)]
+
+
 def add_inspect_routes(app: FastAPI, lab: Lab) -> None:
     """`/lab/runs/{id}/saes`, `compare`, `feature`, `activity` and `steer`."""
     inspector = lab.inspector
     folders = lab.settings.access == "local"  # only who sits at the machine may name its folders
 
     @app.get("/lab/runs/{run_id}/saes")
-    async def saes(run: Looked) -> Response:
+    async def saes(run: LookedInto) -> Response:
         return await _answer(inspector, "saes", run=str(run.folder))
 
     @app.get("/lab/runs/{run_id}/compare")
-    async def compare(run: Looked, text: Text = "", release: Name = "", sae_id: Name = "") -> Response:
+    async def compare(run: LookedInto, text: Text = "", release: Name = "", sae_id: Name = "") -> Response:
         return await _answer(inspector, "compare", run=str(run.folder), text=text, release=release, sae_id=sae_id, folders=folders)
 
     @app.get("/lab/runs/{run_id}/feature")
-    async def feature(run: Looked, feature: int, text: Text = "", release: Name = "", sae_id: Name = "") -> Response:
+    async def feature(run: LookedInto, feature: int, text: Text = "", release: Name = "", sae_id: Name = "") -> Response:
         asked = {"feature": feature, "text": text, "release": release, "sae_id": sae_id, "folders": folders}
         return await _answer(inspector, "feature", run=str(run.folder), **asked)
 
     @app.get("/lab/runs/{run_id}/activity")
-    async def activity(run: Looked, release: Name = "", sae_id: Name = "") -> EventStream:
+    async def activity(run: LookedInto, release: Name = "", sae_id: Name = "") -> EventStream:
         """Events `progress` {done, total} and at last `ready`."""
         asked = {"run": str(run.folder), "release": release, "sae_id": sae_id, "folders": folders}
         return EventStream(_events(inspector, "activity", asked, _progress, "ready"))
 
     @app.get("/lab/runs/{run_id}/steer")
     async def steer(
-        run: Looked,
+        run: LookedInto,
         feature: int,
         prompt: Text = "",
         release: Name = "",

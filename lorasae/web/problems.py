@@ -10,6 +10,7 @@ from starlette.responses import Response
 from lorasae.errors import LabError
 from lorasae.identity import NotSignedIn, Refused
 from lorasae.lab import Lab
+from lorasae.planning.parts_desk import StillFetching
 from lorasae.web.access import Busy, Unknown, lab_of
 from lorasae.web.answers import Answer
 
@@ -62,6 +63,6 @@ def _status(request: Request, error: LabError) -> int:
         return 401
     if isinstance(error, Refused):
         return 403
-    if isinstance(error, Busy):
+    if isinstance(error, (Busy, StillFetching)):
         return 503
     return 409 if request.method == "POST" and "run_id" in request.path_params else 400

@@ -11,9 +11,7 @@ from huggingface_hub import HfApi, get_token
 from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
 
 from lorasae.errors import LabError
-from lorasae.identity import LOCAL_OWNER
 from lorasae.lab import Lab
-from lorasae.publishing.foreign import refuse_nobody
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
@@ -52,9 +50,11 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
         if not one_at_a_time.acquire(timeout=_WAIT_S):
             raise Busy(f"The adapter {body.repo_id} was to be opened", "Another adapter is being fetched", "Try again in a moment")
         try:
-            return Answer({"run_id": reopen(lab.store, body.repo_id, hub, visitor).run_id})
+            run = reopen(lab.store, body.repo_id, hub, visitor)
         finally:
             one_at_a_time.release()
+        lab.parts.begin(run, hub.token)
+        return Answer({"run_id": run.run_id})
 
     @app.get("/lab/runs/{run_id}/publishing")
     def publishing(run: Looked, visitor: Owner, request: Request, hub: HubClient) -> Answer:

@@ -10,7 +10,6 @@ from transformers import AutoModelForCausalLM
 
 from lorasae.errors import LabError
 from lorasae.sources.catalog import ASSETS
-from lorasae.web import publish_routes
 from tests.hub.server import LocalHub, local_hub
 from tests.test_gallery import card, published_run
 from tests.web.conftest import OWNERS, World
@@ -22,8 +21,7 @@ SAE = {"release": "pocket-scope", "sae_id": "layer_2/width_2k/average_l0_17"}
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A Hub with a published run, a stranger's adapter of the pocket model, and something private of alice, the lab's own user."""
     with local_hub(tmp_path / "hub") as running:
-        token = running.accounts.token("alice")
-        monkeypatch.setattr(publish_routes, "client", lambda: running.api(token))
+        monkeypatch.setenv("HF_TOKEN", running.accounts.token("alice"))
         (tmp_path / "made").mkdir()
         running.publish(published_run(tmp_path / "made"), "carol/repair")
         running.publish(foreign(tmp_path / "tuned"), "bob/tuned")
@@ -67,9 +65,9 @@ def test_the_machines_own_user_sees_what_the_login_may_see(local: World, hub: Lo
 
 def test_whoever_keeps_no_cookie_may_look_and_not_open(open_to_visitors: World, hub: LocalHub) -> None:
     nobody = open_to_visitors.client("nobody")
-    assert nobody.post("/lab/open", json={"repo_id": "carol/repair"}).status_code == 403
-    assert nobody.get("/lab/gallery/repository", params={"repo_id": "carol/repair"}).status_code == 403
-    assert nobody.post("/lab/gallery/measure", json=asked(hub, "bob/tuned", saes=[SAE])).status_code == 403
+    assert nobody.post("/lab/open", json={"repo_id": "carol/repair"}).status_code == 401
+    assert nobody.get("/lab/gallery/repository", params={"repo_id": "carol/repair"}).status_code == 401
+    assert nobody.post("/lab/gallery/measure", json=asked(hub, "bob/tuned", saes=[SAE])).status_code == 401
     assert not open_to_visitors.lab.store.all()
 
 
