@@ -366,6 +366,18 @@ def test_what_strangers_publish_is_checked_before_it_is_believed(
     assert not store.all() and not list((tmp_path / "elsewhere").rglob("*.safetensors"))
 
 
+def test_no_pattern_of_a_strangers_is_ever_run(run: Run, hub: LocalHub, tmp_path: Path) -> None:
+    """PEFT takes `target_modules` as a regular expression: one that backtracks would hold the inspection process for ever."""
+    made = package(run, tmp_path / "a")
+    settings = json.loads((made / "adapter_config.json").read_text())
+    (made / "adapter_config.json").write_text(json.dumps({**settings, "target_modules": "(.*.*)*x", "exclude_modules": "(a+)+$"}))
+    hub.publish(made, REPO)
+    back = reopen(RunStore(tmp_path / "elsewhere"), REPO, hub.api())
+    found = json.loads((back.adapter / "adapter_config.json").read_text())
+    assert isinstance(found["target_modules"], list) and "exclude_modules" not in found
+    assert all(pair["stated"] == pair["measured"] for pair in measured_again(run, back)["metrics"].values())
+
+
 def test_a_repository_of_something_else_is_told(hub: LocalHub, tmp_path: Path) -> None:
     hub.publish({"config.json": b"{}"}, "somebody/model")
     with pytest.raises(LabError, match="Give a repository that was published from LoRA-SAE Lab"):

@@ -17,7 +17,7 @@ from lorasae.identity import LOCAL_OWNER
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.sources.commits import Commits
 from lorasae.sources.hub_problems import hub_problems_told
-from lorasae.sources.peft_files import CONFIG, WEIGHTS, shape_of, tensor_shapes
+from lorasae.sources.peft_files import CONFIG, WEIGHTS, plain_settings, shape_of, shape_of_files, tensor_shapes
 from lorasae.store.commit_record import record_commits
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
@@ -135,8 +135,10 @@ def _checked(asked: str, folder: Path) -> dict[str, Any]:
 def lay_out(fetched: Fetched, run: Run) -> None:
     """Fill a run folder with what was fetched."""
     run.adapter.mkdir()
-    for name in (CONFIG, WEIGHTS):
-        shutil.copyfile(fetched.folder / name, run.adapter / name)
+    settings = json.loads((fetched.folder / CONFIG).read_text(encoding="utf-8"))
+    shape = shape_of_files(f"The adapter {fetched.repo_id} was to be opened", fetched.folder)
+    write_json(run.adapter / CONFIG, plain_settings(settings, shape))
+    shutil.copyfile(fetched.folder / WEIGHTS, run.adapter / WEIGHTS)
     shutil.copyfile(fetched.folder / "heldout.npy", run.heldout)
     if (fetched.folder / "metrics.jsonl").is_file():
         shutil.copyfile(fetched.folder / "metrics.jsonl", run.metrics_file)

@@ -102,6 +102,24 @@ def shape_of(asked: str, settings: Any, shapes: Shapes) -> AdapterShape:
     return AdapterShape(base_model, rank, float(scaled), blocks, layers, modules, of_modules)
 
 
+def plain_settings(settings: Mapping[str, Any], shape: AdapterShape) -> dict[str, Any]:
+    """adapter_config.json by which PEFT finds the same places: by their names, not by a pattern of somebody else's that it would run."""
+    revision = settings.get("revision")
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": shape.base_model,
+        "revision": revision if isinstance(revision, str) else None,
+        "r": shape.rank,
+        "lora_alpha": shape.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": settings.get("fan_in_fan_out") is True,
+        "inference_mode": True,
+        "target_modules": [f"{shape.blocks}.{layer}.{module}" for layer in shape.layers for module in shape.modules],
+    }
+
+
 def refuse_other_model(asked: str, shape: AdapterShape, model: str) -> None:
     """An adapter belongs to one model.
 
