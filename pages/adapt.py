@@ -271,6 +271,7 @@ def _form_of_run(lab: Lab, asked: dict[str, str], visitor: str) -> tuple[Form, s
 def _form_to_continue(lab: Lab, start: str, visitor: str, token: HubToken) -> tuple[Form, str]:
     """The settings by which an adapter is gone on with: of a run that is finished, or one of the Hub."""
     try:
+        refuse_nobody(f"The adapter {start} was to be gone on with", visitor, lab.settings.access)
         found = find_start(start, visitor, lab.store, HfApi(token=token))
         settings = settings_to_continue(start, found)
         if found.run is not None and not settings["train"]["tokens"]:

@@ -87,7 +87,7 @@ class Jobs:
         if (row := self.index.submitted(owner, submission)) is None:
             refuse_where_nothing_runs(self.limits)
             check_admissible(config, owner, self.store.home, self.limits)  # outside the lock: the registry takes a second to read
-            self._check_permitted(owner, config, hub_token)
+            self.check_permitted(owner, config, hub_token)
         with self._lock:
             if (row := row or self.index.submitted(owner, submission)) is not None:
                 return self.store.open_id(row.run_id)
@@ -97,6 +97,7 @@ class Jobs:
             try:
                 self.index.add(run.run_id, run.about, "queued", self.index.next_place())
             except BaseException:
+                self.scheduler.tokens.forget(run.run_id)
                 self.store.remove(run)
                 raise
         self.scheduler.wake()
@@ -139,7 +140,7 @@ class Jobs:
         Raises:
             LabError: If it cannot go on, or the owner has too many runs under way, or may not use what it names on the Hub.
         """
-        self._check_permitted(owner, self._own(run_id).config, hub_token)
+        self.check_permitted(owner, self._own(run_id).config, hub_token)
         with self._lock:
             run = self._own(run_id)
             if reason := self.resume_blocked(run):
@@ -160,7 +161,7 @@ class Jobs:
                 return "It is the example, which can only be looked at"
             if self._waits(run.run_id):
                 return "It waits for its turn already"
-            if run.is_claimed:
+            if run.is_claimed or self.scheduler.attends(run.run_id):
                 return "It is under way"
             if run.status.state == "succeeded":
                 return "It is finished"
@@ -263,7 +264,12 @@ class Jobs:
             self._row(run)
             self.index.describe(run_id, run.write_about(**changes))
 
-    def _check_permitted(self, owner: str, config: RunConfig, hub_token: HubToken) -> None:
+    def check_permitted(self, owner: str, config: RunConfig, hub_token: HubToken) -> None:
+        """Refuse what the owner may not use of the Hub; the machine's own user is asked by the Hub itself.
+
+        Raises:
+            LabError: With what is missing.
+        """
         if owner != LOCAL_OWNER:
             refuse_closed(config, hub_token)
 

@@ -86,6 +86,11 @@ class Scheduler:
         """Something changed: look at once."""
         self._wake.set()
 
+    def attends(self, run_id: str) -> bool:
+        """Whether a run's process is watched; one that has just ended is, until it is decided what follows."""
+        with self._lock:
+            return run_id in self._at_work
+
     def problems(self) -> list[str]:
         """What keeps the queue from being served."""
         return [self._problem] if self._problem else []
@@ -187,6 +192,7 @@ class Scheduler:
             run = self.store.open_id(row.run_id)
         except LabError:  # its folder was deleted by hand
             self.index.remove(row.run_id)
+            self.tokens.forget(row.run_id)
             return False
         if run.is_claimed:  # somebody took it up in a terminal
             return False
@@ -235,6 +241,7 @@ class Scheduler:
         row = self.index.row(run.run_id)
         if row is None or not run.folder.is_dir():
             self.index.remove(run.run_id)
+            self.tokens.forget(run.run_id)
         elif run.owed_since is None or told.state in _ENDED_WITH_A_WORD:
             self._settle(run)
         elif each.asked_at is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lorasae.errors import LabError
+from lorasae.redaction import redacted
 from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin, token_itself
 
 
@@ -86,7 +87,7 @@ def _answered(
             what, f"It took longer than {limit_s} s, or more memory than there is", "Choose smaller settings, or start without it"
         )
     last = (log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it ended without a word"])[-1]
-    raise LabError(what, f"It failed: {last[:300]}", "Start without it; the run itself says more in its log")
+    raise LabError(what, f"It failed: {redacted(last)[:300]}", "Start without it; the run itself says more in its log")
 
 
 def hand_over(process: "subprocess.Popen[bytes]", token: HubToken) -> None:
@@ -106,10 +107,18 @@ def _environment(online: bool) -> dict[str, str]:
     return kept | {"OMP_WAIT_POLICY": "passive"}
 
 
+def _end_with(parent: int) -> None:
+    """Nobody waits any more when whoever asked is gone, and what was handed over is not to outlive them."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def answer_errand(answer: Callable[[dict[str, Any], float], dict[str, Any]]) -> None:
     """What a module does when it is run: read the question and when it was asked, write the answer; a problem is an answer too."""
     asked, answered, limit_s, asked_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-    signal.alarm(limit_s)  # also when nobody waits any more
+    signal.alarm(limit_s)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         with asking_as(token_from_stdin()):
             found = answer(json.loads(asked.read_text(encoding="utf-8")), asked_at)

@@ -25,7 +25,8 @@ class PartsDesk:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._missing: dict[str, LabError] = {}  # by run: why it cannot be opened yet
+        self._missing: dict[str, tuple[type[LabError], str, str]] = {}  # by run: why it cannot be opened yet
+        self._turns = threading.Lock()  # one at a time: each has the whole line, and what one fetches the next may need
 
     def begin(self, run: Run, token: HubToken) -> None:
         """Fetch what is not here; nothing happens if all is, or if it is under way.
@@ -34,13 +35,15 @@ class PartsDesk:
             run: A run that was opened from the Hub.
             token: As whom the Hub is asked; it is let go when this is done.
         """
-        if not (missing := still_to_fetch(run.config)):
-            return
+        missing = still_to_fetch(run.config)
         with self._lock:
-            if isinstance(self._missing.get(run.run_id), StillFetching):
+            if not missing:
+                self._missing.pop(run.run_id, None)
+                return
+            if self._missing.get(run.run_id, (None,))[0] is StillFetching:
                 return
             found = f"What it is made of is being fetched from the Hub: {', '.join(missing)}"
-            self._missing[run.run_id] = StillFetching(_asked(run), found, "Try again in a few minutes")
+            self._missing[run.run_id] = (StillFetching, found, "Try again in a few minutes")
         threading.Thread(target=self._fetch, args=(run, token), name="parts", daemon=True).start()
 
     def refuse_unready(self, run: Run) -> None:
@@ -51,18 +54,21 @@ class PartsDesk:
             LabError: If they could not be had.
         """
         with self._lock:
-            if problem := self._missing.get(run.run_id):
-                raise problem
+            problem = self._missing.get(run.run_id)
+        if problem:
+            kind, found, remedy = problem
+            raise kind(_asked(run), found, remedy)
 
     def _fetch(self, run: Run, token: HubToken) -> None:
-        problem: LabError | None = None
+        problem: tuple[type[LabError], str, str] | None = None
         try:
-            Errands().run("lorasae.planning.run_parts", {"run": str(run.folder)}, _asked(run), LIMIT_S, online=True, token=token)
+            with self._turns:
+                Errands().run("lorasae.planning.run_parts", {"run": str(run.folder)}, _asked(run), LIMIT_S, online=True, token=token)
         except LabError as error:
-            problem = LabError(error.asked, error.found, f"{error.remedy}. Then open the adapter again, on the page Gallery")
+            problem = (LabError, error.found, f"{error.remedy}. Then open the adapter again, on the page Gallery")
         except Exception:  # noqa: BLE001  # whoever looks must not be told to wait for ever
             traceback.print_exc(file=sys.stderr)
-            problem = LabError(_asked(run), "Fetching what it is made of failed", "Open the adapter again, on the page Gallery")
+            problem = (LabError, "Fetching what it is made of failed", "Open the adapter again, on the page Gallery")
         with self._lock:
             if problem is None:
                 del self._missing[run.run_id]

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.file_download import DryRunFileInfo, http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
@@ -101,6 +101,9 @@ def _looked_up(repository: str, names: Sequence[str], optional: Sequence[str], r
             found.append(hf_hub_download(repository, name, revision=at, dry_run=True, token=token_in_use()))
         except EntryNotFoundError:
             if name in names:
+                raise
+        except HfHubHTTPError:  # whoever asks now may not: what is needed is here all the same, from when they might
+            if name in names or any(each.will_download for each in found):
                 raise
     return found
 

@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from lorasae.errors import LabError, nearest
+from lorasae.redaction import redacted
 
 
 @contextmanager
@@ -90,4 +91,4 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, without what nobody else may read: tokens, and the signatures in addresses."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"\bhf_\w{8,}", "hf_…", re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", line))
+    return redacted(re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", line))

@@ -17,6 +17,7 @@ from lorasae.sources.same_model import may_be_same_model
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 MOST_HEADER_BYTES = 10_000_000
+_MOST_TENSORS, _LONGEST_NAME = 20_000, 300  # what a pattern is ever tried on
 Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
 
 _SAY_NOTHING = {  # settings that change nothing of what saved weights compute
@@ -192,6 +193,8 @@ def _refuse_what_is_not_plain(asked: str, settings: Any) -> None:
 
 def _places(asked: str, shapes: Shapes, rank: int) -> tuple[str, dict[tuple[int, str], tuple[int, int]]]:
     """Where the blocks are, and by layer and path inside it the inputs and outputs of each linear map that has a part of the adapter."""
+    if len(shapes) > _MOST_TENSORS or any(len(name) > _LONGEST_NAME for name in shapes):
+        raise _refusal(asked, f"It holds more than {_MOST_TENSORS:,} tensors, or one with a name of more than {_LONGEST_NAME} letters")
     matches = {name: _TENSOR.fullmatch(name) for name in shapes}
     if foreign := next((name for name, match in matches.items() if match is None), None):
         raise _refusal(asked, f"It holds the tensor {foreign[:120]}, which is no LoRA matrix in a layer")

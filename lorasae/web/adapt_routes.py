@@ -38,8 +38,9 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
         return _answer(forecast(checked(lab, config, visitor), probing, visitor), lab, run_config(config))
 
     @app.post("/lab/estimate/measure")
-    def measure(visitor: Starter, config: Settings) -> dict[str, Any]:
+    def measure(visitor: Starter, config: Settings, hub: HubClient) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
+        lab.jobs.check_permitted(visitor, asked, hub.token)
         before = _answer(forecast(asked, probing, visitor), lab, asked)
         if before["cannot_measure"]:
             return before
@@ -50,6 +51,7 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
     @app.post("/lab/preview")
     def preview(visitor: Starter, config: Settings, hub: HubClient) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
+        lab.jobs.check_permitted(visitor, asked, hub.token)
         what = f"A preview of the text {asked.data.source} was asked for"
         return errands.run("lorasae.planning.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, token=hub.token)
 

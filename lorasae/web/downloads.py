@@ -11,12 +11,12 @@ import yaml
 from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
+from lorasae.redaction import redacted
 from lorasae.store.charts import columns_of, csv_lines
 from lorasae.store.metrics_file import rows_in
 from lorasae.store.run_folder import Run
 from lorasae.web.access import Looked, Unknown
 from lorasae.web.answers import encoded
-from lorasae.web.redaction import redacted
 
 _BLOCK_CHARACTERS = 64_000
 Content = Iterator[str] | Iterator[bytes]

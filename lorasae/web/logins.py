@@ -14,6 +14,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NOBODY, hub_owner, is_user_id, visitor_of
 from lorasae.settings import HubApp, LabSettings
 
@@ -40,11 +41,12 @@ def sealed(what: Mapping[str, Any], app: HubApp) -> str:
     """A cookie's value that only this lab can read and make.
 
     Raises:
-        ValueError: If it is more than a browser keeps.
+        LabError: If it is more than a browser keeps.
     """
     value = _fernet(app).encrypt(json.dumps(what).encode()).decode()
     if len(value) > _MOST_CHARACTERS:
-        raise ValueError("more than fits into a cookie")
+        found = f"What the browser would have to keep has {len(value)} characters, more than browsers do"
+        raise LabError("Signing in was asked for", found, "Tell whoever runs this lab")
     return value
 
 

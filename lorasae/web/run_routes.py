@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from lorasae.lab import Lab
 from lorasae.metrics import METRICS
+from lorasae.redaction import redacted
 from lorasae.store.charts import as_json
 from lorasae.store.metrics_file import MetricsFiles, rows_in
 from lorasae.store.run_folder import Run
@@ -16,7 +17,6 @@ from lorasae.web.access import Acted, HubClient, Looked, Owner
 from lorasae.web.answers import Answer
 from lorasae.web.cards import Cards
 from lorasae.web.glances import Glances
-from lorasae.web.redaction import redacted
 from lorasae.web.summaries import status_of, summary
 
 _MOST_LOG_BYTES = 200_000

@@ -13,8 +13,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lorasae.errors import LabError
+from lorasae.redaction import RedactingStream
 from lorasae.settings import LabSettings
-from lorasae.web.redaction import RedactingStream
 
 _MOST_CONNECTIONS = 2000
 _GRACE_S = 1  # for answers under way when the server stops; streams are ended before
@@ -22,7 +22,7 @@ _LOG = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "plain": {"()": "lorasae.web.redaction.RedactingFormatter", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "plain": {"()": "lorasae.redaction.RedactingFormatter", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},

@@ -66,11 +66,12 @@ def add_sign_in_routes(app: FastAPI, lab: Lab) -> None:
             if error:  # most often: they said no
                 return RedirectResponse(attempt["to"], 303)
             login = login_for(hub_app, _callback(hub_app, request), code, attempt["verifier"])
+            cookie = login_cookie(login, hub_app)
         except LabError as problem:
             return HTMLResponse(notice_page(str(problem), "/auth/sign-in", "Sign in again"), 400)
         answer = RedirectResponse(attempt["to"], 303)
         answer.delete_cookie(_ATTEMPT, path=CALLBACK)
-        _set_cookie(answer, request, COOKIE, login_cookie(login, hub_app), login.expires_at - int(time.time()), "/")
+        _set_cookie(answer, request, COOKIE, cookie, login.expires_at - int(time.time()), "/")
         return answer
 
     @app.post("/auth/sign-out")
@@ -104,8 +105,8 @@ def _callback(app: HubApp, request: Request) -> str:
 def _inside(to: str) -> str:
     """Where to go afterwards: a page of this lab, never another site's address."""
     parts = urlsplit(to)
-    is_ours = to.startswith("/") and not parts.scheme and not parts.netloc and "\\" not in to and to.isprintable() and len(to) <= 1000
-    return to if is_ours else "/"
+    is_path = to.startswith("/") and not to.startswith("//") and not parts.scheme and not parts.netloc
+    return to if is_path and "\\" not in to and to.isprintable() and len(quote(to)) <= 1000 else "/"
 
 
 def _set_cookie(answer: Response, request: Request, name: str, value: str, seconds: int, path: str) -> None:

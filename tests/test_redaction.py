@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from lorasae.web.redaction import RedactingFormatter, RedactingStream, redacted
+from lorasae.redaction import RedactingFormatter, RedactingStream, redacted
 
 SECRETS = [
     "hf_AbCdEfGhIjKlMnOpQrStUv",
