@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.inspection.opened_run import OpenedRun
-from lorasae.sources.peft_files import shape_of_files
+from lorasae.sources.peft_files import shape_of, shape_of_files
 from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
 from lorasae.store.started_from import find_start, origin_of_start
@@ -200,6 +201,14 @@ def test_what_is_no_plain_lora_is_refused_in_words(world: Path, hub: LocalHub, t
     with pytest.raises(LabError, match=found):
         find_start(REPO, "local", RunStore(tmp_path), hub.api())
     assert not hub.asked("GET", "adapter_model.safetensors?download")
+
+
+def test_a_name_made_to_be_slow_is_refused_at_once() -> None:
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": "pocket"}
+    began = time.monotonic()
+    with pytest.raises(LabError, match="a name of more than 300 letters"):
+        shape_of("It was asked for", settings, {"base_model.model" + ".1" * 20_000: (2, 2)})
+    assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize(

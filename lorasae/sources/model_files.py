@@ -4,6 +4,7 @@ Left to itself, transformers asks the Hub for a dozen more, and where there is o
 branch: not what was asked for.
 """
 
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from lorasae.errors import LabError
@@ -26,11 +27,12 @@ def fetch_weights(asked: str, repository: str, commit: str | None, progress: Pro
         LabError: As `fetch`, and for weights that are not safetensors.
     """
     optional = (CONFIG, GENERATION)
-    try:
-        return fetch(asked, repository, (WHOLE,), optional=optional, revision=commit, progress=progress)
-    except LabError as error:
-        if not isinstance(error.__cause__, EntryNotFoundError):
-            raise
+    if not isinstance(try_to_load_from_cache(repository, INDEX, revision=commit), str):  # then it is in many files, and nobody is asked
+        try:
+            return fetch(asked, repository, (WHOLE,), optional=optional, revision=commit, progress=progress)
+        except LabError as error:
+            if not isinstance(error.__cause__, EntryNotFoundError):
+                raise
     index = _index(asked, repository, commit)
     shards = json_settings(asked, index.files[INDEX]).get("weight_map")
     if not isinstance(shards, dict) or not shards:

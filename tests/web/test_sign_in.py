@@ -12,12 +12,15 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from lorasae.config import run_config
+from lorasae.config import ModelConfig, run_config
 from lorasae.errors import LabError
 from lorasae.identity import NOBODY, NotSignedIn, hub_owner
 from lorasae.lab import open_lab
 from lorasae.publishing.desk import PublishingDesk
 from lorasae.settings import settings_from
+from lorasae.sources.hub_access import asking_as
+from lorasae.sources.language_model import load_tokenizer
+from lorasae.sources.model_files import fetch_weights
 from lorasae.web.logins import COOKIE, Login, login_cookie, login_of, owner_of
 from tests.hub import miniatures
 from tests.hub.accounts import user_id
@@ -315,3 +318,17 @@ def _of_process(pid: int, what: str) -> str:
 
 def test_this_process_itself_was_given_no_canary() -> None:
     assert CANARY not in "".join(os.environ.values())
+
+
+def test_what_is_here_of_a_gated_model_needs_no_token_any_more(gated: World, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that crashes in training is tried again when its owner's token is forgotten: the model is here by then."""
+    monkeypatch.delenv("HF_TOKEN")
+    model = ModelConfig(model="google/gemma-2-2b")
+    with asking_as(hub.accounts.token("bob", "oauth", scopes=("gated-repos",))):
+        commit = fetch_weights("Gemma was asked for", model.model, None).commit
+        load_tokenizer(model)
+    with asking_as(False):
+        assert fetch_weights("Gemma was asked for", model.model, commit).commit == commit
+        assert load_tokenizer(model.model_copy(update={"revision": commit})).vocab_size > 0
+    with asking_as(False), pytest.raises(LabError, match="is gated"):
+        fetch_weights("Gemma was asked for", model.model, None)
