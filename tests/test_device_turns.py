@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from lorasae.errors import LabError
 from lorasae.inspection.inspector import Inspector
 from lorasae.inspection.room import CPU_PARAMETERS, FACTOR, SPARE_BYTES, Need, device_beside_job, need_of
+from lorasae.inspection.service import Service
 from lorasae.store.device_turns import SWITCH, SharedTurn, Turn, turn_at
 from lorasae.store.run_folder import example
 from lorasae.store.runs import RunStore
@@ -115,6 +116,17 @@ def test_who_is_killed_holds_nothing(tmp_path: Path) -> None:
         assert turn.job() is None
 
 
+def test_a_device_that_fails_while_it_is_given_back_is_free_for_others(tmp_path: Path) -> None:
+    def fails() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    broken, other, taken = SharedTurn(tmp_path, "gpu", fails), SharedTurn(tmp_path, "gpu"), threading.Event()
+    with pytest.raises(RuntimeError, match="illegal memory access"), broken:
+        pass
+    threading.Thread(target=lambda: (other.take(), taken.set()), daemon=True).start()
+    assert taken.wait(2) and not broken.held
+
+
 def test_devices_do_not_wait_for_each_other(tmp_path: Path) -> None:
     with worker(tmp_path, step_s=600), SharedTurn(tmp_path, "another gpu") as turn:
         assert turn.held and turn.job() is None
@@ -193,6 +205,32 @@ def test_an_idle_inspection_process_lets_a_new_job_have_its_memory_and_comes_bac
     finally:
         inspector.close()
         job.close()
+
+
+@pytest.mark.parametrize("opened", ["refused", "cpu", "own cpu", "cuda", None])
+def test_what_lies_on_the_gpu_is_in_the_way_of_a_job_unless_something_was_opened_beside_it_there(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: str | None
+) -> None:
+    """No GPU is needed: only what the process remembers about one."""
+    import torch
+
+    run = RunStore(tmp_path).create(tiny_run(world, model={"device": "cpu"} if opened == "own cpu" else {"device": "auto"}))
+    service, job = Service(tmp_path), SharedTurn(tmp_path / "devices", "gpu")
+    service.device, service.turn, service._holds_memory = torch.device("cuda"), SharedTurn(tmp_path / "devices", "gpu"), True
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    job.announce()
+
+    def answer(*_: object) -> str | None:
+        if opened == "refused":
+            raise LabError("A run was to be opened", "A job is at work", "Wait")
+        return None if opened == "own cpu" else opened
+
+    monkeypatch.setattr("lorasae.inspection.service.device_for", answer)
+    with suppress(LabError):
+        service._device_for(run)
+    assert service.is_in_the_way() == (opened in ("refused", "cpu", "own cpu"))
+    job.close()
+    service.turn.close()
 
 
 SMALL, LARGE = Need(2e9, 1e8), Need(12e9, CPU_PARAMETERS * 2)

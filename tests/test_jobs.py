@@ -20,6 +20,9 @@ from lorasae.jobs.admission import Limits, Share
 from lorasae.jobs.jobs import Jobs
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.workers import devices, worker_environment
+from lorasae.keeping.keeper import Keeper
+from lorasae.keeping.place import Place
+from lorasae.keeping.restoring import restored
 from lorasae.store.run_folder import Run
 from lorasae.store.run_index import RunIndex
 from lorasae.store.run_records import FeatureRef, Pins
@@ -520,6 +523,45 @@ def test_a_run_that_brings_the_whole_machine_down_is_not_tried_for_ever(bench):
         bench = bench.killed()
     bench.look()
     assert bench.state(run) == "failed" and bench.place.started == [] and "3 times" in bench.jobs.view(run.run_id).message
+
+
+def on_an_empty_disk(bench: Bench, bucket: Path) -> Bench:
+    """The whole machine goes down, and the app is started on another with what was kept in the bucket."""
+    Keeper(bench.jobs.store, Place(bucket)).look(everything=True)
+    for worker in bench.place.at_work:
+        worker.ends()
+    bench.jobs.index.close()
+    shutil.rmtree(bench.home)
+    restored(RunStore(bench.home), Place(bucket))
+    return Bench(bench.home)
+
+
+@pytest.mark.parametrize("reached", [{"phase": "loading"}, {"phase": "training", "step": 5}])
+def test_a_run_that_takes_the_machine_and_its_disk_along_is_tried_three_times(bench, tmp_path_factory, reached):
+    bucket, run = tmp_path_factory.mktemp("bucket"), bench.submit()
+    for attempt in (1, 2, 3):
+        bench.look()
+        assert bench.jobs.view(run.run_id).attempt == attempt
+        bench.place.started[-1].says(**reached)
+        bench = on_an_empty_disk(bench, bucket)
+    bench.look()
+    view = bench.jobs.view(run.run_id)
+    assert view.state == "failed" and bench.place.started == [] and "3 times" in view.message and "together with the lab" in view.message
+    bench.jobs.resume("local", run.run_id)
+    bench.look()
+    assert bench.jobs.view(run.run_id).attempt == 1 and len(bench.place.started) == 1
+
+
+def test_a_run_that_saves_more_each_time_outlives_any_number_of_disks(bench, tmp_path_factory):
+    bucket, run = tmp_path_factory.mktemp("bucket"), bench.submit()
+    for step in range(10, 60, 10):
+        bench.look()
+        bench.place.started[-1].says(phase="training", step=step + 3, resumed_from=step - 10)
+        (run.checkpoints / f"step-{step:08d}").mkdir(parents=True)
+        (run.checkpoints / f"step-{step:08d}" / "manifest.json").write_text("{}")
+        bench = on_an_empty_disk(bench, bucket)
+    bench.look()
+    assert bench.state(run) == "running" and bench.jobs.view(run.run_id).attempt == 1
 
 
 def test_a_run_that_ended_while_no_app_watched_is_believed(bench):

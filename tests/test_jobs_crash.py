@@ -64,7 +64,14 @@ def mortal(monkeypatch, fate: Fate):
         return wrapped
 
     with monkeypatch.context() as patch:
-        for owner, name in ((RunStore, "create"), (RunStore, "remove"), (Run, "write_status"), (Run, "settle"), (Run, "owe")):
+        for owner, name in (
+            (RunStore, "create"),
+            (RunStore, "remove"),
+            (Run, "write_status"),
+            (Run, "settle"),
+            (Run, "owe"),
+            (Run, "note_attempt"),
+        ):
             doomed(owner, name)
         patch.setattr(RunIndex, "_changing", doomed_transaction(RunIndex._changing))
         yield doomed

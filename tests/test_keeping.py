@@ -325,6 +325,63 @@ def test_a_bucket_that_is_gone_is_told_and_nothing_is_written_in_its_stead(bench
     assert "data is not connected any more" in bench.keeper.problems()[0] and not (tmp_path / "data").exists()
 
 
+def test_a_home_that_is_gone_is_told_and_nothing_is_removed_from_the_bucket(bench):
+    run, upload = bench.run(), bench.store.home / "uploads" / VISITOR / "text.txt"
+    upload.parent.mkdir(parents=True)
+    upload.write_text("some text")
+    bench.look()
+    before = contents(bench.place.folder)
+    away = bench.store.home.rename(bench.store.home.with_name("away"))  # its disk is not mounted any more
+    bench.look(everything=True)
+    assert contents(bench.place.folder) == before and before
+    (problem,) = bench.keeper.problems()
+    assert f"{bench.store.root} is not there any more." in problem
+    away.rename(bench.store.home)
+    run.write_about(name="another")
+    bench.look()
+    assert bench.keeper.problems() == [] and bench.kept(run) == contents(run.folder)
+
+
+def test_a_run_whose_folder_goes_between_two_glances_of_a_look_is_not_emptied_file_by_file(bench, monkeypatch):
+    run = bench.run()
+    bench.look()
+    before, ids = bench.kept(run), bench.store.ids()
+    run.folder.rename(bench.store.home / "away")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "ids", lambda: ids)
+        bench.look()
+    assert bench.kept(run) == before and before
+    bench.look()
+    assert bench.kept(run) == {}  # it was removed
+
+
+def test_a_bucket_slower_than_checkpoints_come_holds_a_whole_one_at_every_instant(bench, monkeypatch):
+    """While the files of one are copied, it is let go here; each time the look ends without a whole one of those it began with."""
+    run = bench.run()
+    checkpoint(run, 10)
+    bench.look()
+
+    def slowly(source: Path, target: Path) -> None:
+        if source.name == "manifest.json":  # of its two files one has arrived
+            shutil.rmtree(source.parent)
+            checkpoint(run, int(source.parent.name[5:]) + 10)
+        copy_file(source, target)
+
+    def whole() -> set[str]:
+        there = (bench.place.folder / "runs" / run.run_id / "checkpoints").glob("*/manifest.json")
+        return {seal.parent.name for seal in there if len(list(seal.parent.iterdir())) == 2}
+
+    shutil.rmtree(run.checkpoints / "step-00000010")
+    checkpoint(run, 20)
+    with monkeypatch.context() as patch:
+        patch.setattr("lorasae.keeping.keeper.copy_file", slowly)
+        for _ in range(3):
+            bench.look()
+            assert whole() == {"step-00000010"}
+    bench.look()
+    assert bench.kept(run) == contents(run.folder) and whole() == {"step-00000050"}
+
+
 def test_a_mount_without_rename_and_fsync_is_written_directly(bench, monkeypatch):
     def cannot(*_: object) -> None:
         raise OSError(errno.ENOSYS, "Function not implemented")

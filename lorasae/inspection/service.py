@@ -153,8 +153,11 @@ class Service:
         return self._holds_memory and self.turn.job() not in (None, self._beside)
 
     def _device_for(self, run: Run) -> str | None:
-        self._beside = self.turn.job()
-        return device_for(run, self.turn, self.device.type)
+        job = self.turn.job()
+        device = device_for(run, self.turn, self.device.type)
+        if chosen_device(device or run.config.model.device) == self.device:  # else what lies there was not opened beside this job
+            self._beside = job
+        return device
 
     def _seat(self, run: str, release: str, sae_id: str, folders: bool) -> tuple[Desk, OpenedSAE]:
         """The run and the SAE, opened; from here on the device is this request's until its step ends."""

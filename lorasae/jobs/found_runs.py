@@ -19,17 +19,20 @@ class FoundRuns:
         self.store, self.index = store, index
         self._seen = 0  # when the folder of runs had last changed
 
-    def take_in(self) -> None:
-        """Enter runs into the index that a terminal made, or an app whose index is lost."""
+    def take_in(self) -> list[tuple[Row, Run]]:
+        """Enter runs into the index that a terminal made, or an app whose index is lost; those that are new in it."""
         changed = self.store.root.stat().st_mtime_ns if self.store.root.is_dir() else 0
         if changed == self._seen:
-            return
+            return []
         new = [Run(self.store.root / run_id) for run_id in self.store.ids() if run_id not in self.index.known()]
+        found = []
         for run in sorted(new, key=lambda run: (run.owed_since or "", run.run_id)):
             if (about := _about(run)) is not None:
-                self.index.add(run.run_id, about, "queued" if run.owed_since else "", self.index.next_place())
+                job = "queued" if run.owed_since else ""
+                found.append((self.index.add(run.run_id, about, job, self.index.next_place(), run.attempt), run))
         if time.time_ns() - changed > _SETTLED_NS:
             self._seen = changed
+        return found
 
     def agreed(self) -> Iterator[tuple[Row, Run]]:
         """Every run of the index that still has a folder, once both say the same about it; the others are forgotten."""

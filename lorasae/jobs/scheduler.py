@@ -119,14 +119,31 @@ class Scheduler:
     def discover(self) -> None:
         """Take runs into the index that something else made."""
         with self._lock:
-            self._found.take_in()
+            self._take_in()
 
     def take_up(self) -> None:
         """What an earlier app left: its processes adopted, its unfinished runs queued, its forgotten ones forgotten."""
         self.store.sweep()
-        self._found.take_in()
+        self._take_in()
         for row, run in self._found.agreed():
             self._take_up_job(row, run)
+
+    def _take_in(self) -> None:
+        for row, run in self._found.take_in():
+            if row.job and row.attempt and not run.is_claimed:
+                self._take_up_found(row, run)
+
+    def _take_up_found(self, row: Row, run: Run) -> None:
+        """A run for which an app had started a process whose index is lost, most often with the whole disk of a Space."""
+        told = run.told
+        if told.state in _ENDED_WITH_A_WORD:
+            self._settle(run)
+        elif told.state == "interrupted" or (
+            _came_further(told) and run.saved_step > (told.resumed_from or 0)
+        ):  # the rest went with the disk
+            self._queue_again(row, run, RESTARTED, counts=False)
+        else:
+            self._try_again(row, run, "together with the lab", RESTARTED)
 
     def _take_up_job(self, row: Row, run: Run) -> None:
         if run.owed_since is None:
@@ -139,7 +156,7 @@ class Scheduler:
             if run.told.state in _ENDED_WITH_A_WORD:
                 self._settle(run)
             elif _came_further(run.told):
-                self._queue_again(row, RESTARTED, counts=False)
+                self._queue_again(row, run, RESTARTED, counts=False)
             else:  # counts as a try, so that a run that brings the whole machine down is not tried for ever
                 self._try_again(row, run, "together with the lab", RESTARTED)
         elif not row.job:
@@ -164,7 +181,7 @@ class Scheduler:
     def tick(self) -> None:
         """One look at everything."""
         with self._lock:
-            self._found.take_in()
+            self._take_in()
             for each in list(self._at_work.values()):
                 self._attend(each)
             for device in self._free_devices():
@@ -201,6 +218,7 @@ class Scheduler:
             return False
         with run.claim() as claim:
             before = run.told
+            run.note_attempt(row.attempt + 1)
             run.write_status(_beginning(before))
             self.index.start(row.run_id, device)
             try:
@@ -247,7 +265,7 @@ class Scheduler:
         elif each.asked_at is not None:
             self._try_again(row, run, "It made no progress")
         elif row.again:
-            self._queue_again(row, RESTARTED, counts=False)
+            self._queue_again(row, run, RESTARTED, counts=False)
         elif told.state == "interrupted":
             self._settle(run)
         else:
@@ -258,15 +276,16 @@ class Scheduler:
         step = run.told.step
         run.append_log(f"interrupted at step {step}: {why or 'the process ended without a word'}")
         if row.attempt < TRIES:
-            self._queue_again(row, remark or f"Interrupted at step {step}", counts=True)
+            self._queue_again(row, run, remark or f"Interrupted at step {step}", counts=True)
             return
         reason = f"Its process ended {TRIES} times before it was done, last at step {step}"
         said = f" ({why})" if why else ""
         self._fail(run, f"{reason}{said}. What was saved is kept. Look into its log, or resume it with more memory free.")
 
-    def _queue_again(self, row: Row, remark: str, *, counts: bool) -> None:
+    def _queue_again(self, row: Row, run: Run, remark: str, *, counts: bool) -> None:
         """Back into the queue, at its old place."""
         attempt = row.attempt if counts else max(0, row.attempt - 1)
+        run.note_attempt(attempt)
         self.index.change(row.run_id, job="queued", again=False, pid=None, remark=remark, attempt=attempt)
 
     def _settle(self, run: Run) -> None:
@@ -301,4 +320,4 @@ def _beginning(before: Status) -> Status:
 
 
 def _came_further(told: Status) -> bool:
-    return told.step > (told.resumed_from or 0)
+    return told.phase != "loading" and told.step > (told.resumed_from or 0)  # while it loads, the step may be the one reached before

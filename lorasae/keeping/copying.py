@@ -13,8 +13,8 @@ from pathlib import Path
 PART = ".part"  # a file on its way
 LAST = "status.json"
 _FIRST = ("about.json", "config.json")
-_SEAL = "manifest.json"
-_CHECKPOINTS = "checkpoints"
+SEAL = "manifest.json"  # of a checkpoint: it is whole
+CHECKPOINTS = "checkpoints"
 _OF_THIS_MACHINE = {"lock"}
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EXDEV}  # what a mount of objects may say to fsync and rename
 _CHUNK = 1 << 20
@@ -27,16 +27,16 @@ def files_of(folder: Path) -> dict[str, Look]:
 
     Checkpoints are listed first and copied late: what was measured up to them is in the other files by then.
     """
-    checkpoints = dict(_listed(folder / _CHECKPOINTS, f"{_CHECKPOINTS}/"))
-    others = {name: look for name, look in _listed(folder, "") if not name.startswith(f"{_CHECKPOINTS}/")}
+    checkpoints = dict(_listed(folder / CHECKPOINTS, f"{CHECKPOINTS}/"))
+    others = {name: look for name, look in _listed(folder, "") if not name.startswith(f"{CHECKPOINTS}/")}
     found = {**others, **checkpoints}
     return {name: found[name] for name in sorted(found, key=_turn)}
 
 
 def _turn(name: str) -> tuple[int, bool, str]:
     parts = name.split("/")
-    place = 0 if name in _FIRST else 3 if name == LAST else 2 if parts[0] == _CHECKPOINTS else 1
-    return place, parts[-1] == _SEAL, name
+    place = 0 if name in _FIRST else 3 if name == LAST else 2 if parts[0] == CHECKPOINTS else 1
+    return place, parts[-1] == SEAL, name
 
 
 def _listed(folder: Path, prefix: str) -> Iterator[tuple[str, Look]]:

@@ -2,7 +2,7 @@
 
 What a run's folder in the place holds and the run does not is removed: from a checkpoint that another copy of the app left there, without
 the measurements before it, the run would be taken up wrongly. Runs and uploads that this lab has neither copied nor restored are left
-alone. A place that is full or gone is told in a sentence, and tried again until it is back.
+alone. A place that is full or gone is told in a sentence, and tried again until it is back. So is a home that is gone: nothing is removed.
 """
 
 import shutil
@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lorasae.errors import sentence
-from lorasae.keeping.copying import LAST, PART, Look, copy_file, files_of
+from lorasae.keeping.copying import CHECKPOINTS, LAST, PART, SEAL, Look, copy_file, files_of
 from lorasae.keeping.place import Place
 from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
@@ -95,6 +95,8 @@ class Keeper:
         """The first problem that was met; "" if there was none. What can be copied in spite of it is copied."""
         if not self.place.is_connected:
             return f"{self.place.mount} is not connected any more"
+        if not self.store.root.is_dir() and any(name != _UPLOADS for name in self._kept):
+            return f"{self.store.root} is not there any more"
         folders = [*(f"runs/{run_id}" for run_id in self.store.ids()), _UPLOADS]
         gone = set(self._kept) - set(folders)
         acts = [*(partial(self._keep, name, everything) for name in folders), *(partial(self._remove, name) for name in gone)]
@@ -116,11 +118,14 @@ class Keeper:
         if self._settled.get(name) == changed_at:
             return
         files, kept = files_of(folder), self._known(name)
+        if not folder.is_dir():  # removed, which the next look sees, or its disk is gone: nobody took its files out one by one
+            return
         changed = [path for path, look in files.items() if kept.get(path) != look]
         gone = [path for path in kept if path not in files]
         only_grown = not gone and set(changed) <= _GROWING
         if only_grown and not everything and self._clock() - self._kept_at.get(name, -_GROWING_S) < _GROWING_S:
             return
+        has_vanished = False
         for path in changed:
             source = folder / path
             try:
@@ -128,9 +133,12 @@ class Keeper:
             except FileNotFoundError:
                 if source.exists():
                     raise
-                continue  # it has gone meanwhile: the next look sees that
+                has_vanished = True  # meanwhile: the next look sees that
+                continue
             kept[path] = files[path]
         superfluous = gone if name == _UPLOADS else [path for path in files_of(self.place.folder / name) if path not in files]
+        if has_vanished:  # of the newer checkpoints none may have arrived whole
+            superfluous = _without_sealed(superfluous)
         for path in reversed(superfluous):  # a checkpoint's seal before its files
             (self.place.folder / name / path).unlink(missing_ok=True)
             kept.pop(path, None)
@@ -162,6 +170,12 @@ def _changed_at(folder: Path) -> int:
         return folder.stat().st_mtime_ns
     except FileNotFoundError:  # it is being removed
         return 0
+
+
+def _without_sealed(paths: list[str]) -> list[str]:
+    """All but the files of whole checkpoints."""
+    sealed = {parent for path in map(PurePosixPath, paths) if path.name == SEAL and (parent := path.parent).parts[0] == CHECKPOINTS}
+    return [path for path in paths if PurePosixPath(path).parent not in sealed]
 
 
 def _is_at_rest(run: Run) -> bool:

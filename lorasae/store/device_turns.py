@@ -85,8 +85,10 @@ class SharedTurn(Turn):
     def give_back(self) -> bool:
         was_held, self.held = self.held, False
         if was_held:
-            self._finish()
-            fcntl.flock(self._device, fcntl.LOCK_UN)
+            try:
+                self._finish()
+            finally:  # what was begun may have failed on the device: others must not wait for it for ever
+                fcntl.flock(self._device, fcntl.LOCK_UN)
         return was_held
 
     def give_way(self) -> None:

@@ -9,7 +9,7 @@ pins.json        the features recorded at every evaluation, and the text they ar
 replay.jsonl     what they did there, one frame per evaluation (lorasae/store/replay.py)
 run.log          phases, and whatever the process had to say
 stop             a wish: `keep` (end early, measure and save) or `pause`
-queued           the lab owes this run work: it is waiting, or its process is at work (lorasae/jobs/jobs.py)
+queued           the lab owes this run work: it is waiting, or its process is at work (lorasae/jobs/jobs.py); since when, and the attempt
 lock             held by the process at work, for as long as it lives
 checkpoints/     where it can be taken up again (lorasae/store/checkpoints.py)
 start/           the adapter that it began with, and from.json about it, if it did not begin afresh (lorasae/store/started_from.py)
@@ -164,13 +164,24 @@ class Run:
     def owed_since(self) -> str | None:
         """Since when the lab owes this run work; None if it does not."""
         try:
-            return self._owed.read_text(encoding="ascii").strip() or "?"
+            return next(iter(self._owed.read_text(encoding="ascii").split()), "?")
         except FileNotFoundError:
             return None
+
+    @property
+    def attempt(self) -> int:
+        """How often a process was started for the work that the lab owes; here, so that it outlives the index."""
+        words = self._owed.read_text(encoding="ascii").split() if self.owed_since is not None else []
+        return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
     def owe(self) -> None:
         """The lab owes this run work, whatever happens to the lab."""
         replace_file(self._owed, datetime.now(UTC).isoformat().encode())
+
+    def note_attempt(self, attempt: int) -> None:
+        """So often a process was started for it; nothing happens if the lab owes it nothing."""
+        if (since := self.owed_since) is not None:
+            replace_file(self._owed, f"{since} {attempt}".encode())
 
     def settle(self) -> None:
         """The lab owes this run nothing any more."""
@@ -180,6 +191,11 @@ class Run:
         """One line for whoever reads the log."""
         with self.log.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now(UTC):%H:%M:%S} {line}\n")
+
+    @property
+    def saved_step(self) -> int:
+        """The step of the newest sealed checkpoint; 0 without one."""
+        return max((int(seal.parent.name[5:]) for seal in self.checkpoints.glob("step-????????/manifest.json")), default=0)
 
     # Who is at work on it
 

@@ -1,6 +1,6 @@
 """The index of runs: whose they are, and the queue. One SQLite file that only the app opens; it can be built anew from the run folders.
 
-What it holds beyond the folders is the order of the queue, how often a run was tried, and who had the last turn. A damaged file is set
+What it holds beyond the folders is the order of the queue, and who had the last turn. A damaged file is set
 aside, never deleted, and a new one is filled from the folders.
 """
 
@@ -94,10 +94,10 @@ class RunIndex:
         with self._lock:
             self._connection.close()
 
-    def add(self, run_id: str, about: About, job: Job = "", place: int = 0) -> Row:
+    def add(self, run_id: str, about: About, job: Job = "", place: int = 0, attempt: int = 0) -> Row:
         """A run that the index did not know."""
         described = (about.owner, about.name, about.shared, about.hidden, about.created, about.submission)
-        row = Row(run_id, *described, job, place, attempt=0, again=False, remark="", pid=None, device="")
+        row = Row(run_id, *described, job, place, attempt, again=False, remark="", pid=None, device="")
         values = tuple(getattr(row, name) for name in _NAMES)
         with self._changing() as connection:
             connection.execute(f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
