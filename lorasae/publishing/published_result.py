@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from lorasae.config import FORMAT
 from lorasae.errors import LabError
@@ -45,10 +45,18 @@ class _Measured(_Believed):
     standard_error: _Number | None
 
 
+def _finite(value: Any) -> Any:
+    """An SAE that nothing fired in has no share of variance: our own files say NaN there."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_Share = Annotated[_Number | None, BeforeValidator(_finite)]
+
+
 class _Activity(_Believed):
-    l0: _Number | None = None
-    fve: _Number | None = None
-    dead_fraction: _Number | None = None
+    l0: _Share = None
+    fve: _Share = None
+    dead_fraction: _Share = None
 
 
 class _SAE(_Believed):
@@ -81,7 +89,7 @@ class _Start(_Believed):
     repo_id: Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")] | None = None
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     run_id: _Word | None = None
-    folder: _Name | None = None
+    folder: Annotated[str, StringConstraints(max_length=300)] | None = None
     sha256: _Word | None = None
 
     @model_validator(mode="after")
@@ -103,7 +111,7 @@ class _Result(_Believed):
     corpus: _Name | None = None
     start: _Start | None = None
     results: Annotated[dict[_Word, _Measured], Field(max_length=200)]
-    versions: Annotated[dict[_Name, _Name], Field(max_length=200)] = {}
+    versions: Annotated[dict[_Name, _Name | None], Field(max_length=200)] = {}
 
     @model_validator(mode="after")
     def _has_what_is_shown(self) -> "_Result":
