@@ -14,6 +14,10 @@ class LabError(Exception):
         super().__init__(" ".join(sentence(part) for part in (asked, found, remedy)))
 
 
+class Busy(LabError):
+    """Something that works in a moment. Answered with 503."""
+
+
 def sentence(text: str) -> str:
     """`text` with a full stop at its end if it has no closing mark of its own."""
     text = text.strip()

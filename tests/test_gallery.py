@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from lorasae.cli import main
 from lorasae.config import SAERef, run_config
 from lorasae.errors import LabError
 from lorasae.planning.continuing import settings_to_continue
+from lorasae.publishing import gallery as gallery_module
 from lorasae.publishing import reopen as reopening
 from lorasae.publishing.foreign import look, measuring_config
-from lorasae.publishing.gallery import Gallery, known_here, published_adapters
+from lorasae.publishing.gallery import Gallery, GalleryList, known_here, published_adapters
 from lorasae.publishing.package import make_package
 from lorasae.publishing.publication import publication
 from lorasae.publishing.reopen import reopen
@@ -110,11 +113,17 @@ def test_a_row_has_what_the_card_of_a_published_run_states(hub: LocalHub, tmp_pa
         {"lorasae": {"gap_closed": ".nan", "rank": 10**12}},
         {"base_model": [], "license": ["a"]},
         {"model-index": "nonsense"},
+        {"self": 1},
+        {"ignore_metadata_errors": True, "model_name": 1, "eval_results": 3},
+        {"lorasae": {"rank": 10**400, "gap_closed": 10**400, "gap_closed_error": -(10**400), "saes": [{"l0": 10**400, "d_sae": 10**400}]}},
     ],
 )
 def test_a_card_of_nonsense_is_a_row_without_numbers(hub: LocalHub, front: dict[str, Any]) -> None:
     hub.publish({"README.md": card(**front)}, "mallory/odd")
-    (row,) = published_adapters(hub.api()).rows
+    hub.publish({"README.md": card(lorasae={"rank": 8})}, "alice/plain")
+    rows = {row.repo_id: row for row in published_adapters(hub.api()).rows}
+    assert rows["alice/plain"].rank == 8
+    row = rows["mallory/odd"]
     assert (row.rank, row.gap_closed, row.gap_closed_error, row.measured_again) == (None, None, None, False)
     json.dumps(row.saes)
 
@@ -154,6 +163,33 @@ def test_a_list_is_kept_a_while(hub: LocalHub) -> None:
     n_asked = len(hub.log)
     gallery.listed("visitor-b", hub.api())
     assert len(hub.log) == n_asked
+
+
+def test_a_list_that_is_slow_to_come_holds_up_no_other(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered = threading.Event(), threading.Event()
+    real = gallery_module.published_adapters
+
+    def slow(api: HfApi) -> GalleryList:
+        if api.token is not False:
+            asked.set()
+            assert answered.wait(20)
+        return real(api)
+
+    monkeypatch.setattr(gallery_module, "published_adapters", slow)
+    gallery, alice = Gallery(), hub.api(hub.accounts.token("alice"))
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(gallery.listed, "local", alice)
+        assert asked.wait(20)
+        try:
+            threads.submit(gallery.listed, "visitor-b", hub.api()).result(timeout=10)
+        finally:
+            answered.set()
+        assert waiting.result(timeout=20).problem == ""
+
+
+def test_whatever_goes_wrong_with_the_list_is_a_sentence(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_module, "_TOLD", None)  # a bug of ours
+    assert "cannot be read" in Gallery().listed("local", hub.api()).problem
 
 
 def test_a_hub_that_cannot_be_reached_is_told_in_one_sentence() -> None:

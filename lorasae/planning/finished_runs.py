@@ -52,7 +52,7 @@ class FinishedRuns:
                     if run.told.state not in ("succeeded", "failed"):
                         continue  # it may still finish
                     self._read[run_id] = _finished(run) if run.told.state == "succeeded" else None
-                except (LabError, OSError, ValueError, LookupError, TypeError, AttributeError):
+                except (LabError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
                     self._read[run_id] = None  # damaged, or of another version
             if found := self._read[run_id]:
                 yield found

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from huggingface_hub import HfApi
 
-from lorasae.config import FORMAT, DataConfig, RunConfig, run_config
-from lorasae.errors import LabError
+from lorasae.config import DataConfig, RunConfig, SAERef, run_config
+from lorasae.errors import Busy, LabError
 from lorasae.identity import LOCAL_OWNER
 from lorasae.planning.uploads import refuse_foreign_files
+from lorasae.publishing.published_result import MOST_BYTES, believed, check_heldout, json_of
 from lorasae.sources.commits import Commits
-from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.sources.hub_problems import first_line, hub_problems_told
 from lorasae.sources.peft_files import CONFIG, WEIGHTS, plain_settings, shape_of, shape_of_files, tensor_shapes
 from lorasae.store.commit_record import record_commits
 from lorasae.store.durable import write_json
@@ -27,6 +27,8 @@ from lorasae.store.runs import RunStore
 _NEEDED = ("lorasae.json", CONFIG, WEIGHTS, "heldout.npy")
 _WELCOME = ("metrics.jsonl",)
 _MOST_BYTES = 8_000_000_000  # of one repository's files together
+_WAIT_S = 20.0  # for an adapter that is being fetched
+_STRANGER = "whoever published it"
 VISITORS_ADAPTERS = 10  # that one visitor may have open
 VISITORS_BYTES = 1_000_000_000  # of them together
 
@@ -49,22 +51,41 @@ class Fetched:
 def reopen(store: RunStore, repo_id: str, api: HfApi, owner: str = LOCAL_OWNER, revision: str | None = None) -> Run:
     """A new run of this home that holds the published result; the same commit is opened once.
 
+    Adapters come one at a time, in a process: each is counted before the next is let in.
+
     Raises:
+        Busy: If another one is still being fetched.
         LabError: If the repository cannot be had, holds no adapter of this lab, or holds something damaged.
     """
     asked = f"The adapter {repo_id} was to be opened"
-    opened = [run for run in store.all() if run.about.owner == owner and origin_of(run) is not None]
-    most_bytes = _MOST_BYTES if owner == LOCAL_OWNER else _left_to_a_visitor(asked, opened)
+    with hub_problems_told(asked, repo_id, ()):
+        commit = str(api.model_info(repo_id, revision=revision).sha)
+    if known := _opened_already(store, owner, repo_id, commit):
+        return known
+    if not store.opening.acquire(timeout=_WAIT_S):
+        raise Busy(asked, "Another adapter is being fetched", "Try again in a moment")
+    try:
+        return _opened_already(store, owner, repo_id, commit) or _brought(asked, store, repo_id, api, owner, commit)
+    finally:
+        store.opening.release()
+
+
+def _opened(store: RunStore, owner: str) -> list[Run]:
+    return [run for run in store.all() if run.about.owner == owner and origin_of(run) is not None]
+
+
+def _opened_already(store: RunStore, owner: str, repo_id: str, commit: str) -> Run | None:
+    return next((run for run in _opened(store, owner) if origin_of(run) == (repo_id, commit)), None)
+
+
+def _brought(asked: str, store: RunStore, repo_id: str, api: HfApi, owner: str, commit: str) -> Run:
+    """The repository at that commit, fetched and made a run, within its owner's limits."""
+    most_bytes = _MOST_BYTES if owner == LOCAL_OWNER else _left_to_a_visitor(asked, _opened(store, owner))
     with tempfile.TemporaryDirectory(prefix="lorasae-reopen-") as folder:
-        with hub_problems_told(asked, repo_id, ()):
-            commit = str(api.model_info(repo_id, revision=revision).sha)
-        if known := next((run for run in opened if origin_of(run) == (repo_id, commit)), None):
-            return known
-        if owner != LOCAL_OWNER and len(opened) >= VISITORS_ADAPTERS:
-            found = f"You have {len(opened)} adapters of others open; in this lab, visitors have up to {VISITORS_ADAPTERS}"
-            raise LabError(asked, found, "Delete one on the page Runs")
         fetched = fetch(repo_id, api, Path(folder), commit, most_bytes)
-        refuse_foreign_files(fetched.config.model_copy(update={"data": DataConfig()}), "whoever published it", store.home)
+        refuse_foreign_files(fetched.config.model_copy(update={"data": DataConfig()}), _STRANGER, store.home)
+        measured = tuple(SAERef(release=each["release"], sae_id=each["sae_id"]) for each in fetched.result["saes"])
+        refuse_foreign_files(fetched.config.model_copy(update={"data": DataConfig(), "saes": measured}), _STRANGER, store.home)
         return store.create(fetched.config, owner, name=repo_id, fill=lambda run: lay_out(fetched, run))
 
 
@@ -72,12 +93,16 @@ def _left_to_a_visitor(asked: str, opened: list[Run]) -> int:
     """Bytes that a visitor may still fetch.
 
     Raises:
-        LabError: If there are none.
+        LabError: If there are none, or the visitor has as many adapters open as one may.
     """
-    used = sum(path.stat().st_size for run in opened for path in run.adapter.glob("*"))
+    remedy = "Delete one on the page Runs"
+    if len(opened) >= VISITORS_ADAPTERS:
+        found = f"You have {len(opened)} adapters of others open; in this lab, visitors have up to {VISITORS_ADAPTERS}"
+        raise LabError(asked, found, remedy)
+    used = sum(path.stat().st_size for run in opened for path in run.folder.rglob("*") if path.is_file())
     if used >= VISITORS_BYTES:
         found = f"The adapters of others that you have open take {used / 1e6:,.0f} MB; visitors have {VISITORS_BYTES // 1_000_000} here"
-        raise LabError(asked, found, "Delete one on the page Runs")
+        raise LabError(asked, found, remedy)
     return VISITORS_BYTES - used
 
 
@@ -100,6 +125,9 @@ def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None, m
         if (n_bytes := sum(sizes[name] for name in names)) > most_bytes:
             found = f"Its files have {n_bytes / 1e6:,.1f} MB; {most_bytes / 1e6:,.1f} MB may be fetched"
             raise LabError(asked, found, "Open a smaller adapter")
+        if large := next((name for name in names if sizes[name] > MOST_BYTES.get(name, most_bytes)), None):
+            found = f"Its {large} has {sizes[large] / 1e6:,.1f} MB; {MOST_BYTES[large] / 1e6:,.1f} MB may be fetched"
+            raise LabError(asked, found, "Open another")
         for name in names:
             api.hf_hub_download(repo_id, name, revision=info.sha, local_dir=folder)
     return Fetched(repo_id, str(info.sha), folder, _checked(asked, folder))
@@ -109,24 +137,19 @@ def _checked(asked: str, folder: Path) -> dict[str, Any]:
     """The result, once every file is known to be what it should be. Nothing in them is code, and none is believed to be ours."""
     remedy = "Publish it again, or open another"
     try:
-        result = json.loads((folder / "lorasae.json").read_text(encoding="utf-8"))
-        adapter = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        heldout = np.load(folder / "heldout.npy", allow_pickle=False)
+        stated, adapter = json_of(folder / "lorasae.json"), json_of(folder / CONFIG)
         shapes = tensor_shapes(folder / WEIGHTS)
-    except (ValueError, OSError) as error:
-        raise LabError(asked, f"One of its files is damaged: {str(error).splitlines()[0][:200]}", remedy) from None
-    if not isinstance(result, dict) or result.get("format") != FORMAT:
-        found = f"Its result has the format {result.get('format') if isinstance(result, dict) else 'unknown'}; this lab reads {FORMAT}"
-        raise LabError(asked, found, "Update the lab, or open another")
-    wanted = {"config", "results", "saes", "special_tokens", "step", "n_steps", "run_id"}
-    if lacking := wanted - set(result):
-        raise LabError(asked, f"Its lorasae.json lacks {', '.join(sorted(lacking))}", remedy)
-    config = run_config(result["config"])
-    if heldout.ndim != 2 or not np.issubdtype(heldout.dtype, np.integer):
-        raise LabError(asked, f"Its heldout.npy holds no token sequences ({heldout.dtype}, {heldout.shape})", remedy)
+        check_heldout(folder / "heldout.npy")
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
+        raise LabError(asked, f"One of its files is damaged: {first_line(error)[:200]}", remedy) from None
+    result = believed(asked, stated)
+    try:
+        config = run_config(result["config"])
+    except LabError as problem:
+        raise LabError(asked, f"Its settings are not this lab's: {str(problem)[:300]}", remedy) from None
     if not isinstance(adapter, dict) or adapter.get("base_model_name_or_path") != config.model.model:
         base = adapter.get("base_model_name_or_path") if isinstance(adapter, dict) else None
-        found = f"Its adapter is of {base!r}, its settings name {config.model.model!r}"
+        found = f"Its adapter is of {repr(base)[:200]}, its settings name {config.model.model[:200]!r}"
         raise LabError(asked, found, remedy)
     shape_of(asked, adapter, shapes)  # PEFT believes whatever its settings say
     return result

@@ -76,7 +76,7 @@ def seen(asked: str, found: Listed, api: HfApi) -> SeenAdapter:
         try:
             settings = json.loads(Path(path).read_text(encoding="utf-8"))
             tensors = api.parse_safetensors_file_metadata(found.repo_id, WEIGHTS, revision=found.commit).tensors
-        except (ValueError, SafetensorsParsingError) as error:
+        except (ValueError, RecursionError, SafetensorsParsingError) as error:
             raise LabError(asked, f"One of its files is damaged: {str(error).splitlines()[0][:200]}", "Choose another") from None
     shapes = {name: tuple(each.shape) for name, each in tensors.items()}
     return SeenAdapter(found, settings, shape_of(asked, settings, shapes))

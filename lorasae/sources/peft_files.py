@@ -67,7 +67,7 @@ def shape_of_files(asked: str, folder: Path) -> AdapterShape:
         shapes = tensor_shapes(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise LabError(asked, f"It has no {Path(error.filename).name}", "Give a LoRA adapter as PEFT saves it") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LabError(asked, f"One of its files is damaged: {str(error).splitlines()[0][:200]}", "Copy or fetch it again") from None
     return shape_of(asked, settings, shapes)
 
@@ -86,7 +86,7 @@ def shape_of(asked: str, settings: Any, shapes: Shapes) -> AdapterShape:
     """
     _refuse_what_is_not_plain(asked, settings)
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not 0 < alpha < 1e9:
         raise _refusal(asked, f"Its {CONFIG} states the rank {rank!r} and the alpha {alpha!r}")
     base_model = settings.get("base_model_name_or_path")
     if not isinstance(base_model, str) or not base_model:
@@ -173,7 +173,7 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise ValueError(f"{path.name} has no list of tensors")
     try:
         return {name: tuple(map(int, each["shape"])) for name, each in header.items() if name != "__metadata__"}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         raise ValueError(f"{path.name} has no list of tensors") from None
 
 

@@ -45,7 +45,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
     for line in content.splitlines():
         try:
             row = json.loads(line)
-        except ValueError:  # of JSON and of UTF-8 alike
+        except (ValueError, RecursionError):  # of JSON and of UTF-8 alike, or a stranger's
             continue
         if isinstance(row, dict):
             rows.append(row)

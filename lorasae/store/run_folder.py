@@ -53,7 +53,7 @@ from lorasae.store.run_records import (
 EXAMPLE_ID = "example"
 EXAMPLE_OWNER = "example"
 EXAMPLE_FOLDER = ASSETS / "demo" / "run"
-_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6,32}")
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6,32}")
 
 
 class Run:

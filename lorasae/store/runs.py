@@ -1,9 +1,9 @@
 """The store of runs: their folders made, found, listed and removed. What lies in one is known in run_folder.py."""
 
 import os
-import re
 import secrets
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,10 +14,8 @@ from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER
 from lorasae.store.durable import sync_folder, write_json
 from lorasae.store.recorded_versions import versions
-from lorasae.store.run_folder import EXAMPLE_ID, Run, example, now
+from lorasae.store.run_folder import EXAMPLE_ID, RUN_ID, Run, example, now
 from lorasae.store.run_records import About, Pins, Status, checked_name
-
-_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6,32}")
 
 
 class RunStore:
@@ -26,6 +24,7 @@ class RunStore:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.root = home / "runs"
+        self.opening = threading.Lock()  # published adapters come one at a time, so that limits on them hold (publishing/reopen.py)
 
     def create(
         self,
@@ -63,7 +62,7 @@ class RunStore:
             shutil.rmtree(beside, ignore_errors=True)
             remedy = "Free some space, or set LORASAE_HOME to a folder that can be written"
             raise LabError(f"A run was to be kept in {folder}", f"The folder cannot be made: {error.strerror}", remedy) from None
-        except LabError:
+        except BaseException:  # whatever it was: nothing half made stays behind
             shutil.rmtree(beside, ignore_errors=True)
             raise
         return Run(folder)
@@ -91,12 +90,12 @@ class RunStore:
 
     def _own(self, run_id: str) -> Run | None:
         """The run of that id that lies here."""
-        folder = self.root / run_id if _RUN_ID.fullmatch(run_id) else None
+        folder = self.root / run_id if RUN_ID.fullmatch(run_id) else None
         return Run(folder) if folder is not None and (folder / "config.json").is_file() else None
 
     def ids(self) -> list[str]:
         """The names of all run folders, oldest first, without a look into them."""
-        return sorted(entry.name for entry in os.scandir(self.root) if _RUN_ID.fullmatch(entry.name)) if self.root.is_dir() else []
+        return sorted(entry.name for entry in os.scandir(self.root) if RUN_ID.fullmatch(entry.name)) if self.root.is_dir() else []
 
     def all(self) -> list[Run]:
         """Every run in the home, oldest first; the example is not among them."""

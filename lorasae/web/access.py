@@ -23,10 +23,6 @@ class Unknown(LabError):
     """Something that is not there, or not for this visitor. Answered with 404."""
 
 
-class Busy(LabError):
-    """Something that works in a moment. Answered with 503."""
-
-
 def owner(request: Request) -> str:
     """Who asks."""
     return owner_of(lab_of(request).settings, request.cookies)

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Query
 
+from lorasae.errors import Busy
 from lorasae.lab import Lab
 from lorasae.store.metrics_file import MetricsFiles, Place, place_from
 from lorasae.store.run_folder import Run
-from lorasae.web.access import Busy, Looked, Owner
+from lorasae.web.access import Looked, Owner
 from lorasae.web.events import HEARTBEAT, EventStream
 from lorasae.web.summaries import status_of
 from lorasae.web.tail import Tail, Viewer

@@ -7,11 +7,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from lorasae.errors import LabError
+from lorasae.errors import Busy, LabError
 from lorasae.identity import NotSignedIn, Refused
 from lorasae.lab import Lab
 from lorasae.planning.parts_desk import StillFetching
-from lorasae.web.access import Busy, Unknown, lab_of
+from lorasae.web.access import Unknown, lab_of
 from lorasae.web.answers import Answer
 
 FAILED = "The lab failed at this. It is not your fault; its log says more. Try again, or go on elsewhere."

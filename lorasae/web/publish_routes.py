@@ -1,7 +1,6 @@
 """Publishing over HTTP, and the way back: whether a run can be published, what would be, doing it; and opening what others published."""
 
 import tempfile
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +16,13 @@ from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.store.run_folder import Run
-from lorasae.web.access import Acted, Busy, HubClient, Looked, Owner, Starter, may_act
+from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
 from lorasae.web.logins import login_of
 
 REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
 RepoId = Annotated[str, StringConstraints(strict=True, pattern=REPO_ID)]
 _CARD_CHARACTERS = 60_000
-_WAIT_S = 20.0
 
 
 class Named(BaseModel):
@@ -43,16 +41,10 @@ class Publish(Named):
 
 def add_publish_routes(app: FastAPI, lab: Lab) -> None:
     """`/lab/runs/{id}/publishing…`, `/lab/open`."""
-    one_at_a_time = threading.Lock()
 
     @app.post("/lab/open")
     def opened(visitor: Starter, body: Named, hub: HubClient) -> Answer:
-        if not one_at_a_time.acquire(timeout=_WAIT_S):
-            raise Busy(f"The adapter {body.repo_id} was to be opened", "Another adapter is being fetched", "Try again in a moment")
-        try:
-            run = reopen(lab.store, body.repo_id, hub, visitor)
-        finally:
-            one_at_a_time.release()
+        run = reopen(lab.store, body.repo_id, hub, visitor)
         lab.parts.begin(run, hub.token)
         return Answer({"run_id": run.run_id})
 
