@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,25 @@ class Fetched:
         return run_config(self.result["config"])
 
 
-def reopen(store: RunStore, repo_id: str, api: HfApi, owner: str = LOCAL_OWNER, revision: str | None = None) -> Run:
+def reopen(
+    store: RunStore,
+    repo_id: str,
+    api: HfApi,
+    owner: str = LOCAL_OWNER,
+    revision: str | None = None,
+    permitted: Callable[[RunConfig], None] = lambda _: None,
+) -> Run:
     """A new run of this home that holds the published result; the same commit is opened once.
 
     Adapters come one at a time, in a process: each is counted before the next is let in.
+
+    Args:
+        store: Where the run will lie.
+        repo_id: The repository.
+        api: A client that sees what the owner may see.
+        owner: Whose run it becomes.
+        revision: Branch, tag or commit; None: the newest.
+        permitted: Raises a LabError if the owner may not use what the published settings name.
 
     Raises:
         Busy: If another one is still being fetched.
@@ -65,7 +81,7 @@ def reopen(store: RunStore, repo_id: str, api: HfApi, owner: str = LOCAL_OWNER, 
     if not store.opening.acquire(timeout=_WAIT_S):
         raise Busy(asked, "Another adapter is being fetched", "Try again in a moment")
     try:
-        return _opened_already(store, owner, repo_id, commit) or _brought(asked, store, repo_id, api, owner, commit)
+        return _opened_already(store, owner, repo_id, commit) or _brought(asked, store, repo_id, api, owner, commit, permitted)
     finally:
         store.opening.release()
 
@@ -78,12 +94,14 @@ def _opened_already(store: RunStore, owner: str, repo_id: str, commit: str) -> R
     return next((run for run in _opened(store, owner) if origin_of(run) == (repo_id, commit)), None)
 
 
-def _brought(asked: str, store: RunStore, repo_id: str, api: HfApi, owner: str, commit: str) -> Run:
+def _brought(asked: str, store: RunStore, repo_id: str, api: HfApi, owner: str, commit: str, permitted: Callable[[RunConfig], None]) -> Run:
     """The repository at that commit, fetched and made a run, within its owner's limits."""
     most_bytes = _MOST_BYTES if owner == LOCAL_OWNER else _left_to_a_visitor(asked, _opened(store, owner))
     with tempfile.TemporaryDirectory(prefix="lorasae-reopen-") as folder:
         fetched = fetch(repo_id, api, Path(folder), commit, most_bytes)
-        refuse_foreign_files(fetched.config.model_copy(update={"data": DataConfig()}), _STRANGER, store.home)
+        without_text = fetched.config.model_copy(update={"data": DataConfig()})  # which is not looked at again
+        refuse_foreign_files(without_text, _STRANGER, store.home)
+        permitted(without_text)
         measured = tuple(SAERef(release=each["release"], sae_id=each["sae_id"]) for each in fetched.result["saes"])
         refuse_foreign_files(fetched.config.model_copy(update={"data": DataConfig(), "saes": measured}), _STRANGER, store.home)
         return store.create(fetched.config, owner, name=repo_id, fill=lambda run: lay_out(fetched, run))

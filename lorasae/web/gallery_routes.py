@@ -63,7 +63,11 @@ def add_gallery_routes(app: FastAPI, lab: Lab) -> None:
     def measured(visitor: Starter, hub: HubClient, body: Measure) -> Answer:
         asked = f"The adapter {body.repo_id} was to be measured"
         if listed(asked, body.repo_id, body.commit, hub).kind == "lorasae":
-            config = _as_published(asked, reopen(lab.store, body.repo_id, hub, visitor, body.commit))
+
+            def permitted(config: RunConfig) -> None:
+                lab.jobs.check_permitted(visitor, config, hub.token)
+
+            config = _as_published(asked, reopen(lab.store, body.repo_id, hub, visitor, body.commit, permitted))
         else:
             start = f"{body.repo_id}@{body.commit}"
             saes = tuple(SAERef(release=each.release, sae_id=each.sae_id) for each in body.saes)

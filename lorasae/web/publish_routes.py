@@ -44,7 +44,7 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
 
     @app.post("/lab/open")
     def opened(visitor: Starter, body: Named, hub: HubClient) -> Answer:
-        run = reopen(lab.store, body.repo_id, hub, visitor)
+        run = reopen(lab.store, body.repo_id, hub, visitor, permitted=lambda config: lab.jobs.check_permitted(visitor, config, hub.token))
         lab.parts.begin(run, hub.token)
         return Answer({"run_id": run.run_id})
 
