@@ -1,12 +1,15 @@
-"""The screenshots of the README, taken of the lab as it is: `make pictures`. Without LORASAE_SCREENSHOTS the views are only opened."""
+"""The screenshots of the README, taken of the lab as it is: `make pictures`. The other browser tests look at these views; this one takes time."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import SCREENSHOTS
 from tests.browser.test_access import settled
 from tests.browser.test_first_visit import start_the_pocket_repair, wait_for_points
+
+pytestmark = pytest.mark.skipif(not SCREENSHOTS, reason="pictures are taken by `make pictures`")
 
 VIEWS = {
     "home": ("/", {}),
