@@ -1,4 +1,4 @@
-"""The screenshots of the README, taken of the lab as it is: `make pictures`. The other browser tests look at these views; this one takes time."""
+"""The screenshots of the README, taken of the lab as it is: `make pictures`. Other tests look at these views; this takes time."""
 
 import re
 
