@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 
 from lorasae.config import PRESETS, run_config
 from lorasae.errors import LabError
-from lorasae.identity import NotSignedIn, refuse_nobody
+from lorasae.identity import NOBODY, NotSignedIn, refuse_nobody
 from lorasae.jobs.admission import check_admissible
 from lorasae.lab import Lab
 from lorasae.planning.config_text import config_of_yaml, flat, nested, preset_settings
@@ -96,7 +96,15 @@ def build(lab: Lab) -> None:
         visitor = owner(lab, request)
         form, notice = _form_of_address(lab, dict(request.query_params), visitor, token_of(lab.settings, request.cookies))
         if form == first.form:  # a page just opened: nothing to tell it, and nothing to take from a quick hand
-            return {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
+            told = {layout.views["notice"]: views.note(notice), layout.views["limits"]: views.limits_note(lab, visitor)}
+            if visitor != NOBODY:
+                return told
+            reading = permitted(read(form), visitor)
+            why_not = {
+                layout.views["problem"]: problem_note(reading),
+                layout.views["estimate"]: views.estimate(reading, probing, False, visitor),
+            }
+            return told | why_not | {layout.start: views.start_button(reading)}
         return answered(first.form, read(form), "", visitor) | {layout.views["notice"]: views.note(notice)}
 
     def models_listed() -> Any:
@@ -191,8 +199,6 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
 
 def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor: str) -> dict[Any, Any]:
     yaml, command = views.texts(reading)
-    ready = reading.config is not None and not reading.problem
-    label = "Start the adaptation" if ready else "Not ready yet: see above"
     return {
         layout.views["map"]: views.sae_map(reading),
         layout.views["picture"]: views.picture(reading),
@@ -205,7 +211,7 @@ def _views(layout: Layout, reading: Reading, probing: Probing, lab: Lab, visitor
         layout.views["limits"]: views.limits_note(lab, visitor),
         layout.yaml: yaml if reading.config else gr.skip(),
         layout.command: command,
-        layout.start: gr.update(interactive=ready, value=label),
+        layout.start: views.start_button(reading),
     }
 
 

@@ -4,8 +4,11 @@ import html
 import json
 from typing import Any
 
+import gradio as gr
+
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
+from lorasae.identity import NOBODY
 from lorasae.jobs.admission import VISITORS_BOUNDS
 from lorasae.lab import Lab
 from lorasae.planning.config_text import command_line, differences, yaml_of
@@ -17,6 +20,7 @@ from lorasae.sources.catalog import POCKET_MODEL, ModelOffer, models, site_of
 from lorasae.sources.known_datasets import KNOWN_DATASETS
 from lorasae.sources.published_models import SMALL_AND_OPEN, is_gated
 from lorasae.sources.sae_card import SAECard
+from lorasae.web.adapt_routes import measuring_needs
 from pages.adapt_form import Reading, card_of
 from pages.parts import island
 
@@ -136,8 +140,14 @@ def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -
         return island("estimate", problem="An estimate appears as soon as the settings fit together.")
     found = forecast(reading.config, probing, visitor)
     fits = found["memory"]["verdict"] if found.get("memory") else ""
-    why_not = found["unknown"] or why_not_measured(reading.config, fits, training)
+    why_not = found["unknown"] or measuring_needs(visitor) or why_not_measured(reading.config, fits, training)
     return island("estimate", forecast={**found, "cannot_measure": why_not}, config=reading.config.model_dump(mode="json"))
+
+
+def start_button(reading: Reading) -> Any:
+    """The button as it stands: pressed only where a run would be taken on."""
+    ready = reading.config is not None and not reading.problem
+    return gr.update(interactive=ready, value="Start the adaptation" if ready else "Not ready yet: see above")
 
 
 def text_preview(reading: Reading) -> str:
@@ -209,7 +219,7 @@ def limits_note(lab: Lab, visitor: str) -> str:
         if running
         else ""
     )
-    if lab.jobs.limits.trusts(visitor):
+    if lab.jobs.limits.trusts(visitor) or visitor == NOBODY:
         return note(busy)
     share = lab.jobs.limits.of(visitor)
     most = f"up to {VISITORS_BOUNDS['train.tokens']:,} training tokens and rank {VISITORS_BOUNDS['adapter.rank']}"

@@ -34,10 +34,10 @@ turn.announce()
 with turn:
     print("at work", flush=True)
     while True:
-        turn.give_way()
         began = time.monotonic()
         time.sleep(step_s)
         print(began, time.monotonic(), flush=True)
+        turn.give_way()
 """
 Spans = list[tuple[float, float]]
 

@@ -144,10 +144,10 @@ def test_on_zero_gpu_nobody_gets_a_run_and_no_process_sees_a_gpu():
     with pytest.raises(LabError) as refused:
         refuse_where_nothing_runs(limits_here(environment=ZERO))
     assert refused.value.remedy.startswith("Duplicate the Space")
-    assert devices(ZERO, Path("/nowhere")) == () and worker_environment(ZERO, "local", "")["CUDA_VISIBLE_DEVICES"] == ""
+    assert devices(ZERO, Path("/nowhere")) == () and worker_environment(ZERO, "")["CUDA_VISIBLE_DEVICES"] == ""
     elsewhere = {"SYSTEM": "spaces"}
     refuse_where_nothing_runs(limits_here(environment=elsewhere))
-    assert devices(elsewhere, Path("/nowhere")) == ("",) and "CUDA_VISIBLE_DEVICES" not in worker_environment(elsewhere, "local", "")
+    assert devices(elsewhere, Path("/nowhere")) == ("",) and "CUDA_VISIBLE_DEVICES" not in worker_environment(elsewhere, "")
 
 
 def test_without_the_platforms_package_the_lab_starts_all_the_same(tmp_path):

@@ -45,6 +45,8 @@ def listed(asked: str, repo_id: str, revision: str | None, api: HfApi) -> Listed
     Raises:
         LabError: If it cannot be had, holds no adapter, or one that is only a pickle or too large.
     """
+    if repo_id.count("/") != 1:
+        raise LabError(asked, "A repository on the Hub has two names, with a slash between them", "Give it as NAMESPACE/NAME")
     with hub_problems_told(asked, repo_id, ()):
         info = api.model_info(repo_id, revision=revision, files_metadata=True)
     files = info.siblings or []

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, Request
 
 from lorasae.config import RunConfig, run_config
+from lorasae.identity import NOBODY
 from lorasae.lab import Lab
 from lorasae.planning.errand import Errands
 from lorasae.planning.fitting import refuse_misfits
@@ -35,7 +36,8 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
 
     @app.post("/lab/estimate")
     def estimate(visitor: Owner, config: Settings) -> dict[str, Any]:
-        return _answer(forecast(checked(lab, config, visitor), probing, visitor), lab, run_config(config))
+        told = _answer(forecast(checked(lab, config, visitor), probing, visitor), lab, run_config(config))
+        return {**told, "cannot_measure": measuring_needs(visitor) or told["cannot_measure"]}
 
     @app.post("/lab/estimate/measure")
     def measure(visitor: Starter, config: Settings, hub: HubClient) -> dict[str, Any]:
@@ -82,6 +84,11 @@ def row_of(card: SAECard) -> dict[str, Any]:
     """An SAE of the catalog as JSON."""
     stated = {"layer": card.layer, "site": site_of(card), "d_sae": card.d_sae, "l0": card.l0, "fve": card.fve}
     return {"release": card.ref.release, "sae_id": card.ref.sae_id, "hook_point": card.hook_point, **stated}
+
+
+def measuring_needs(visitor: str) -> str | None:
+    """What a visitor lacks to have settings measured, as a sentence."""
+    return "Measuring on this machine needs somebody whom the lab knows: sign in, or allow cookies." if visitor == NOBODY else None
 
 
 def is_training(lab: Lab) -> bool:
