@@ -31,13 +31,13 @@ class NotSignedIn(LabError):
     """Something that needs somebody who can be known again. The web floor answers 401, and pages offer to sign in."""
 
 
-def refuse_nobody(asked: str, owner: str, access: Access) -> None:
+def refuse_nobody(asked: str, owner: str, access: Access | None = None) -> None:
     """Refuse what needs an owner.
 
     Args:
         asked: What was asked for, as a sentence.
         owner: Who asks.
-        access: Who may use this lab.
+        access: Who may use this lab, where that is known: then the sentence says what to do in it.
 
     Raises:
         NotSignedIn: If nobody is known to ask.
@@ -46,6 +46,8 @@ def refuse_nobody(asked: str, owner: str, access: Access) -> None:
         return
     if access == "sign-in":
         raise NotSignedIn(asked, "You are not signed in", "Sign in with Hugging Face, then try again; looking needs no sign-in")
+    if access is None:
+        raise NotSignedIn(asked, "The lab does not know whose it would be", "Sign in, or allow cookies, and reload the page")
     raise NotSignedIn(
         asked, "Your browser keeps no cookie of this lab, by which it would know your runs", "Allow cookies and reload the page"
     )

@@ -13,14 +13,14 @@ from lorasae.jobs.admission import VISITORS_BOUNDS
 from lorasae.lab import Lab
 from lorasae.planning.config_text import command_line, differences, yaml_of
 from lorasae.planning.estimates import Placement, placement
-from lorasae.planning.forecast import forecast, why_not_measured
+from lorasae.planning.forecast import forecast
 from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
 from lorasae.sources.catalog import POCKET_MODEL, ModelOffer, models, site_of
 from lorasae.sources.known_datasets import KNOWN_DATASETS
 from lorasae.sources.published_models import SMALL_AND_OPEN, is_gated
 from lorasae.sources.sae_card import SAECard
-from lorasae.web.adapt_routes import measuring_needs
+from lorasae.web.adapt_routes import with_reason
 from pages.adapt_form import Reading, card_of
 from pages.parts import island
 
@@ -138,10 +138,8 @@ def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -
     """Steps, memory and time."""
     if reading.config is None or (reading.problem and not reading.sign_in):
         return island("estimate", problem="An estimate appears as soon as the settings fit together.")
-    found = forecast(reading.config, probing, visitor)
-    fits = found["memory"]["verdict"] if found.get("memory") else ""
-    why_not = found["unknown"] or measuring_needs(visitor) or why_not_measured(reading.config, fits, training)
-    return island("estimate", forecast={**found, "cannot_measure": why_not}, config=reading.config.model_dump(mode="json"))
+    told = with_reason(forecast(reading.config, probing, visitor), reading.config, visitor, training)
+    return island("estimate", forecast=told, config=reading.config.model_dump(mode="json"))
 
 
 def start_button(reading: Reading) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.identity import LOCAL_OWNER, NOBODY, NotSignedIn
+from lorasae.identity import LOCAL_OWNER, refuse_nobody
 from lorasae.jobs.workers import has_zero_gpu
 from lorasae.planning.continuing import refuse_other_adapter
 from lorasae.planning.uploads import refuse_foreign_files
@@ -83,10 +83,7 @@ def check_admissible(config: RunConfig, owner: str, home: Path, limits: Limits) 
             visitor's run that is too large.
         NotSignedIn: If nobody is known to ask.
     """
-    if owner == NOBODY:
-        raise NotSignedIn(
-            "A run was asked for", "The lab does not know whose it would be", "Sign in, or allow cookies, and reload the page"
-        )
+    refuse_nobody("A run was asked for", owner)
     refuse_foreign_files(config, owner, home)
     for ref in config.saes:
         resolve(ref)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.identity import LOCAL_OWNER
 from lorasae.jobs.admission import Limits, check_admissible, limits_here, refuse_where_nothing_runs
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.scheduler import TRIES, Launcher, Scheduler
@@ -87,7 +86,7 @@ class Jobs:
         if (row := self.index.submitted(owner, submission)) is None:
             refuse_where_nothing_runs(self.limits)
             check_admissible(config, owner, self.store.home, self.limits)  # outside the lock: the registry takes a second to read
-            self.check_permitted(owner, config, hub_token)
+            refuse_closed(config, owner, hub_token)
         with self._lock:
             if (row := row or self.index.submitted(owner, submission)) is not None:
                 return self.store.open_id(row.run_id)
@@ -140,7 +139,7 @@ class Jobs:
         Raises:
             LabError: If it cannot go on, or the owner has too many runs under way, or may not use what it names on the Hub.
         """
-        self.check_permitted(owner, self._own(run_id).config, hub_token)
+        refuse_closed(self._own(run_id).config, owner, hub_token)
         with self._lock:
             run = self._own(run_id)
             if reason := self.resume_blocked(run):
@@ -263,15 +262,6 @@ class Jobs:
             run = self._own(run_id)
             self._row(run)
             self.index.describe(run_id, run.write_about(**changes))
-
-    def check_permitted(self, owner: str, config: RunConfig, hub_token: HubToken) -> None:
-        """Refuse what the owner may not use of the Hub; the machine's own user is asked by the Hub itself.
-
-        Raises:
-            LabError: With what is missing.
-        """
-        if owner != LOCAL_OWNER:
-            refuse_closed(config, hub_token)
 
     def _check_share(self, owner: str) -> None:
         share = self.limits.of(owner)

@@ -11,7 +11,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIs
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.identity import NotSignedIn
+from lorasae.identity import LOCAL_OWNER, NotSignedIn
 from lorasae.sources.catalog import POCKET_MODEL, hub_id, resolve
 from lorasae.sources.hub_access import HubToken
 from lorasae.sources.published_models import PUBLISHED, is_gated
@@ -19,17 +19,20 @@ from lorasae.sources.registry import registry
 from lorasae.sources.text_files import SUFFIXES
 
 
-def refuse_closed(config: RunConfig, token: HubToken) -> None:
-    """Refuse a run of a model, SAE or dataset that whoever asks may not read.
+def refuse_closed(config: RunConfig, owner: str, token: HubToken) -> None:
+    """Refuse a run of a model, SAE or dataset that whoever asks may not read. The machine's own user meets the Hub's answer when fetching.
 
     Args:
-        config: The run's settings; it names no folders of this machine.
-        token: Of whoever asks; False: nobody is signed in.
+        config: The run's settings; a visitor's name no folders of this machine.
+        owner: Who asks.
+        token: As whom the Hub is asked; False: nobody is signed in.
 
     Raises:
         LabError: If the Hub says no, or cannot be asked about something that may be closed.
         NotSignedIn: If the token is no longer valid.
     """
+    if owner == LOCAL_OWNER:
+        return
     api = HfApi(token=token)
     for repository, kind in dict.fromkeys(_repositories(config)):
         asked = f"{repository} was asked for"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
-from lorasae.identity import LOCAL_OWNER, NOBODY, NotSignedIn
+from lorasae.identity import LOCAL_OWNER, refuse_nobody
 from lorasae.sources.catalog import is_folder
 from lorasae.sources.text_files import SUFFIXES, file_documents, paragraphs, refuse_other_files, rows
 from lorasae.store.durable import replace_file
@@ -42,8 +42,7 @@ def keep(home: Path, owner: str, name: str, content: bytes) -> Upload:
     if len(content) > MAX_BYTES:
         found = f"It has {len(content) / 1e6:.0f} MB, more than {MAX_BYTES // 1_000_000}"
         raise LabError(asked, found, "Give a part of it: 1 MB is enough for some 250,000 tokens")
-    if owner == NOBODY:
-        raise NotSignedIn(asked, "The lab does not know whose it would be", "Sign in, or allow cookies, and reload the page")
+    refuse_nobody(asked, owner)
     text = _text(asked, content)
     n_documents, columns = (sum(1 for _ in paragraphs(text.splitlines(), asked)), ()) if suffix == ".txt" else _table(asked, text, suffix)
     folder = home / "uploads" / owner

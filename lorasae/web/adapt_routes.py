@@ -10,6 +10,7 @@ from lorasae.lab import Lab
 from lorasae.planning.errand import Errands
 from lorasae.planning.fitting import refuse_misfits
 from lorasae.planning.forecast import forecast, measured_forecast, why_not_measured
+from lorasae.planning.hub_permission import refuse_closed
 from lorasae.planning.probing import Probing
 from lorasae.planning.uploads import MAX_BYTES, keep, refuse_foreign_files
 from lorasae.sources.catalog import hub_id, models, saes_of, site_of
@@ -36,24 +37,24 @@ def add_adapt_routes(app: FastAPI, lab: Lab) -> None:
 
     @app.post("/lab/estimate")
     def estimate(visitor: Owner, config: Settings) -> dict[str, Any]:
-        told = _answer(forecast(checked(lab, config, visitor), probing, visitor), lab, run_config(config))
-        return {**told, "cannot_measure": measuring_needs(visitor) or told["cannot_measure"]}
+        asked = checked(lab, config, visitor)
+        return with_reason(forecast(asked, probing, visitor), asked, visitor, is_training(lab))
 
     @app.post("/lab/estimate/measure")
     def measure(visitor: Starter, config: Settings, hub: HubClient) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
-        lab.jobs.check_permitted(visitor, asked, hub.token)
-        before = _answer(forecast(asked, probing, visitor), lab, asked)
+        refuse_closed(asked, visitor, hub.token)
+        before = with_reason(forecast(asked, probing, visitor), asked, visitor, is_training(lab))
         if before["cannot_measure"]:
             return before
         if errands.busy:
             return {**before, "cannot_measure": "Another short measurement or preview is under way. Try again in a few seconds."}
-        return _answer(measured_forecast(asked, probing), lab, asked)
+        return with_reason(measured_forecast(asked, probing), asked, visitor, is_training(lab))
 
     @app.post("/lab/preview")
     def preview(visitor: Starter, config: Settings, hub: HubClient) -> dict[str, Any]:
         asked = checked(lab, config, visitor)
-        lab.jobs.check_permitted(visitor, asked, hub.token)
+        refuse_closed(asked, visitor, hub.token)
         what = f"A preview of the text {asked.data.source} was asked for"
         return errands.run("lorasae.planning.preview", asked.model_dump(mode="json"), what, PREVIEW_LIMIT_S, online=True, token=hub.token)
 
@@ -86,16 +87,13 @@ def row_of(card: SAECard) -> dict[str, Any]:
     return {"release": card.ref.release, "sae_id": card.ref.sae_id, "hook_point": card.hook_point, **stated}
 
 
-def measuring_needs(visitor: str) -> str | None:
-    """What a visitor lacks to have settings measured, as a sentence."""
-    return "Measuring on this machine needs somebody whom the lab knows: sign in, or allow cookies." if visitor == NOBODY else None
-
-
 def is_training(lab: Lab) -> bool:
     """Whether a run is at work on this machine."""
     return bool(lab.index.with_job("running"))
 
 
-def _answer(found: dict[str, Any], lab: Lab, config: RunConfig) -> dict[str, Any]:
+def with_reason(found: dict[str, Any], config: RunConfig, visitor: str, training: bool) -> dict[str, Any]:
+    """A forecast, and why these settings cannot be measured now, as a sentence; None if they can."""
     fits = found["memory"]["verdict"] if found.get("memory") else ""
-    return {**found, "cannot_measure": found["unknown"] or why_not_measured(config, fits, is_training(lab))}
+    stranger = "Measuring on this machine needs somebody whom the lab knows: sign in, or allow cookies." if visitor == NOBODY else None
+    return {**found, "cannot_measure": found["unknown"] or stranger or why_not_measured(config, fits, training)}

@@ -11,6 +11,7 @@ from lorasae.errors import LabError
 from lorasae.identity import NOBODY
 from lorasae.lab import Lab
 from lorasae.planning.continuing import settings_to_continue
+from lorasae.planning.hub_permission import refuse_closed
 from lorasae.publishing.foreign import look, measuring_config
 from lorasae.publishing.gallery import Gallery, known_here
 from lorasae.publishing.reopen import reopen
@@ -63,11 +64,8 @@ def add_gallery_routes(app: FastAPI, lab: Lab) -> None:
     def measured(visitor: Starter, hub: HubClient, body: Measure) -> Answer:
         asked = f"The adapter {body.repo_id} was to be measured"
         if listed(asked, body.repo_id, body.commit, hub).kind == "lorasae":
-
-            def permitted(config: RunConfig) -> None:
-                lab.jobs.check_permitted(visitor, config, hub.token)
-
-            config = _as_published(asked, reopen(lab.store, body.repo_id, hub, visitor, body.commit, permitted))
+            opened = reopen(lab.store, body.repo_id, hub, visitor, body.commit, lambda config: refuse_closed(config, visitor, hub.token))
+            config = _as_published(asked, opened)
         else:
             start = f"{body.repo_id}@{body.commit}"
             saes = tuple(SAERef(release=each.release, sae_id=each.sae_id) for each in body.saes)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
 
 from lorasae.errors import LabError
 from lorasae.lab import Lab
+from lorasae.planning.hub_permission import refuse_closed
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
@@ -44,7 +45,7 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
 
     @app.post("/lab/open")
     def opened(visitor: Starter, body: Named, hub: HubClient) -> Answer:
-        run = reopen(lab.store, body.repo_id, hub, visitor, permitted=lambda config: lab.jobs.check_permitted(visitor, config, hub.token))
+        run = reopen(lab.store, body.repo_id, hub, visitor, permitted=lambda config: refuse_closed(config, visitor, hub.token))
         lab.parts.begin(run, hub.token)
         return Answer({"run_id": run.run_id})
 
