@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub import _CACHED_NO_EXIST, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.file_download import DryRunFileInfo, http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
@@ -97,15 +97,19 @@ def _looked_up(repository: str, names: Sequence[str], optional: Sequence[str], r
     found: list[DryRunFileInfo] = []
     for name in (*names, *optional):
         at = found[0].commit_hash if found else revision
+        if name in optional and is_known_to_lack(repository, name, at):
+            continue
         try:
             found.append(hf_hub_download(repository, name, revision=at, dry_run=True, token=token_in_use()))
         except EntryNotFoundError:
             if name in names:
                 raise
-        except HfHubHTTPError:  # whoever asks now may not: what is needed is here all the same, from when they might
-            if name in names or any(each.will_download for each in found):
-                raise
     return found
+
+
+def is_known_to_lack(repository: str, name: str, revision: str | None) -> bool:
+    """Whether the cache notes that a repository has no such file at that revision: then nobody need be asked who may refuse by now."""
+    return try_to_load_from_cache(repository, name, revision=revision) is _CACHED_NO_EXIST
 
 
 def _refuse_if_too_large(asked: str, repository: str, n_bytes: int) -> None:

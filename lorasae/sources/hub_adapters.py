@@ -62,17 +62,12 @@ def listed(asked: str, repo_id: str, revision: str | None, api: HfApi) -> Listed
     return Listed(repo_id, str(info.sha), "lorasae" if "lorasae.json" in sizes else "peft", sizes, hashes)
 
 
-_MOST_SETTINGS_BYTES = 1_000_000
-
-
 def seen(asked: str, found: Listed, api: HfApi) -> SeenAdapter:
     """What the adapter is: its settings, and the names and shapes of its tensors without their content.
 
     Raises:
         LabError: If it is no plain LoRA adapter, or damaged.
     """
-    if found.sizes[CONFIG] > _MOST_SETTINGS_BYTES:
-        raise LabError(asked, f"Its {CONFIG} has {found.sizes[CONFIG] / 1e6:.0f} MB", "Choose another")
     with tempfile.TemporaryDirectory(prefix="lorasae-look-") as folder, hub_problems_told(asked, found.repo_id, ()):
         path = api.hf_hub_download(found.repo_id, CONFIG, revision=found.commit, local_dir=folder)
         try:

@@ -4,11 +4,10 @@ Left to itself, transformers asks the Hub for a dozen more, and where there is o
 branch: not what was asked for.
 """
 
-from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from lorasae.errors import LabError
-from lorasae.sources.fetching import Fetched, Progress, fetch
+from lorasae.sources.fetching import Fetched, Progress, fetch, is_known_to_lack
 from lorasae.sources.sae_formats.stored import json_settings
 
 CONFIG = "config.json"
@@ -27,7 +26,7 @@ def fetch_weights(asked: str, repository: str, commit: str | None, progress: Pro
         LabError: As `fetch`, and for weights that are not safetensors.
     """
     optional = (CONFIG, GENERATION)
-    if not isinstance(try_to_load_from_cache(repository, INDEX, revision=commit), str):  # then it is in many files, and nobody is asked
+    if not is_known_to_lack(repository, WHOLE, commit):
         try:
             return fetch(asked, repository, (WHOLE,), optional=optional, revision=commit, progress=progress)
         except LabError as error:

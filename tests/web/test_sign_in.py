@@ -326,7 +326,11 @@ def test_what_is_here_of_a_gated_model_needs_no_token_any_more(gated: World, hub
     model = ModelConfig(model="google/gemma-2-2b")
     with asking_as(hub.accounts.token("bob", "oauth", scopes=("gated-repos",))):
         commit = fetch_weights("Gemma was asked for", model.model, None).commit
-        load_tokenizer(model)
+    pinned = model.model_copy(update={"revision": commit})
+    with asking_as(False), pytest.raises(LabError, match="is gated"):  # what was never looked up is not taken for absent
+        load_tokenizer(pinned)
+    with asking_as(hub.accounts.token("bob", "oauth", scopes=("gated-repos",))):
+        load_tokenizer(pinned)
     with asking_as(False):
         assert fetch_weights("Gemma was asked for", model.model, commit).commit == commit
-        assert load_tokenizer(model.model_copy(update={"revision": commit})).vocab_size > 0
+        assert load_tokenizer(pinned).vocab_size > 0
