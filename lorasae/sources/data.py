@@ -67,6 +67,16 @@ def heldout_chunks(config: DataConfig, tokenizer: Any) -> Chunks:
     return _side(config, tokenizer, True, max(1, config.heldout_tokens // config.context_length))
 
 
+def refuse_without_text(config: DataConfig) -> None:
+    """Read the first document of a source, and nothing more: before anything large is fetched for a run that could not begin.
+
+    Raises:
+        LabError: For a source that is missing, closed, or without text.
+    """
+    if next(documents(config), None) is None:
+        raise LabError(f"Text was to be read from {config.source}", "It holds no document with text", "Give another source")
+
+
 def _side(config: DataConfig, tokenizer: Any, heldout: bool, n_chunks: int) -> Chunks:
     """The first `n_chunks` chunks of one side. Each side reads the source from its start: reading is cheap, tokenising is done once."""
     texts = (text for text in documents(config) if is_heldout(text) == heldout)

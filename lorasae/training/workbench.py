@@ -22,7 +22,7 @@ from lorasae.core.evaluate import Measurement
 from lorasae.core.hook_points import HookPoint, decoder_blocks, module_path, place
 from lorasae.core.splice import Transform
 from lorasae.errors import LabError
-from lorasae.sources.data import Chunks, Corpus, prepare
+from lorasae.sources.data import Chunks, Corpus, prepare, refuse_without_text
 from lorasae.sources.fetching import Progress
 from lorasae.sources.hub_access import token_in_use
 from lorasae.sources.loading import Loaded, load
@@ -67,6 +67,7 @@ def set_up(run: Run, report: Report, stop: StopRequest, turn: Turn) -> Workbench
     adapter = f"adapter of rank {config.adapter.rank}, {where}"
     if missing := still_to_fetch(config):
         report.phase("downloading", f"{', '.join(missing)}, once; later runs find it on this machine")
+        refuse_without_text(config.data)
     else:
         report.phase("loading", f"{config.model.model}; SAE {', '.join(map(str, config.saes))}; {adapter}")
     start = bring_start(run, HfApi(token=token_in_use()))

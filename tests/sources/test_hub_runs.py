@@ -18,6 +18,9 @@ from lorasae.store.commit_record import recorded_commits
 from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
 from lorasae.training.supervision import Nobody, Stopped
+from tests.hub.client import run_client
+from tests.hub.miniatures import publish
+from tests.hub.server import local_hub
 from tests.small_hub import COMMIT, SmallHub, fill_cache, folder_files
 from tests.sources.test_sae_formats import npz
 from tests.tiny_world import tiny_run
@@ -192,3 +195,13 @@ def _local_sae(tmp_path):
 
 def test_commits_of_a_run_that_was_not_begun_are_none(hub_world, tmp_path):
     assert recorded_commits(RunStore(tmp_path / "home").create(hub_run(hub_world))).model is None
+
+
+def test_a_dataset_that_does_not_exist_is_told_before_anything_large_is_fetched(tmp_path):
+    typed = ["adapt", "--model", "openai-community/gpt2", "--sae", "gpt2-small-res-jb", "blocks.8.hook_resid_pre", "--data", "test-lab/wrong"]
+    code = f"import sys\nfrom lorasae.cli import main\nassert main({typed!r}) == 1"
+    with local_hub(tmp_path / "hub") as hub:
+        publish(hub, ["openai-community/gpt2", "jbloom/GPT2-Small-SAEs-Reformatted"])
+        said = run_client(code, environment={**hub.environment(tmp_path / "cache"), "LORASAE_HOME": str(tmp_path / "home")})
+        assert not hub.asked(path=".safetensors")
+    assert "Text from the dataset 'test-lab/wrong' was asked for" in said.stderr and "Check the id" in said.stderr
