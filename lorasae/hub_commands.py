@@ -63,6 +63,7 @@ def space_command(options: argparse.Namespace) -> None:
 
 def gallery_command(options: argparse.Namespace) -> None:
     """The adapters that were published from labs, newest first."""
+    from lorasae.metrics import LEARNED, has_learned
     from lorasae.publishing.gallery import published_adapters
 
     found = published_adapters(_client())
@@ -75,6 +76,8 @@ def gallery_command(options: argparse.Namespace) -> None:
     if found.has_more:
         print(f"These are among the newest {len(found.rows)}; there are more on the Hub.")
     print("\nThe numbers are what each author's card states. Open one: python -m lorasae open NAME/ADAPTER")
+    if any(has_learned(row.gap_closed) for row in rows):
+        print(LEARNED)
 
 
 def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

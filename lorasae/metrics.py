@@ -23,6 +23,18 @@ class Metric:
         return f"{value:.4f}" if self.unit == "nats/token" else f"{value:.3g}"
 
 
+# Of a gap that was closed by more than 100 %: the terminal and the card say it, and the pages in the same words (assets/web/words.js).
+LEARNED = (
+    "More than 100 % means that the adapted model with its SAE predicts this text better than the original did: it learned the text, which "
+    "is no repair. The number to trust then is KL to the original."
+)
+
+
+def has_learned(gap_closed: float | None) -> bool:
+    """Whether a gap closed, as a fraction, says that the text was learned."""
+    return gap_closed is not None and gap_closed > 1
+
+
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (

@@ -6,7 +6,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lorasae.inspection.comparison import Comparison, FeatureRow
-from lorasae.metrics import METRICS
+from lorasae.metrics import LEARNED, METRICS, has_learned
 
 _CONDITIONS = ("original", "original_sae", "adapted_sae", "adapted", "zero")
 _SUMMARY = ("ce_gap_before", "ce_gap_after", "gap_closed", "ce_change_adapted", "loss_recovered_original_sae", "loss_recovered_adapted_sae")
@@ -32,7 +32,9 @@ class ProgressBar:
         self.bar.update(1)
         if row.get("gap_closed") is not None:
             closed = METRICS["gap_closed"].show(row["gap_closed"])
-            tqdm.write(f"  step {row['step']}: gap closed {closed} on an eighth of the held-out text", file=sys.stderr)
+            tqdm.write(
+                f"  step {row['step']}: gap closed {closed} on an eighth of the held-out text{_above(row['gap_closed'])}", file=sys.stderr
+            )
 
     def close(self) -> None:
         """End the bar's line."""
@@ -42,7 +44,7 @@ class ProgressBar:
 
 
 def result_table(results: dict[str, dict[str, float | None]]) -> str:
-    """The conditions, the gap before and after, and the gap closed, each with its standard error."""
+    """The conditions, the gap before and after, and the gap closed, each with its standard error; above 100 %, what that means."""
     lines = [f"{'condition':<22}{'CE, nats/token':>20}{'KL to original':>20}"]
     for name in _CONDITIONS:
         if f"ce_{name}" in results:
@@ -54,6 +56,8 @@ def result_table(results: dict[str, dict[str, float | None]]) -> str:
             metric = METRICS[key]
             unit = "" if metric.unit == "fraction" else f" {metric.unit}"
             lines.append(f"{metric.label:<22}{value_with_error(results, key):>20}{unit}   {metric.formula}")
+    if has_learned(results.get("gap_closed", {}).get("value")):
+        lines += ["", LEARNED]
     return "\n".join(lines)
 
 
@@ -89,3 +93,7 @@ def sweep_table(rows: dict[str, dict[int, str]], ranks: list[int]) -> str:
     lines = [f"{'gap closed':<44}" + "".join(f"{f'r = {rank}':>16}" for rank in ranks)]
     lines += [f"{name:<44}" + "".join(f"{cells.get(rank, '–'):>16}" for rank in ranks) for name, cells in rows.items()]
     return "\n".join(lines)
+
+
+def _above(gap_closed: float) -> str:
+    return " (above 100 % the text is learned, not the gap repaired)" if has_learned(gap_closed) else ""

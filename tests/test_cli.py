@@ -11,8 +11,10 @@ import yaml
 
 from lorasae.cli import config_from, main, parser
 from lorasae.config import RunConfig
+from lorasae.metrics import LEARNED
 from lorasae.planning.config_text import command_line
 from lorasae.store.runs import RunStore
+from lorasae.terminal import result_table
 from tests.tiny_world import tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +72,12 @@ def test_sweep_prints_a_table_of_ranks(settings, capsys):
     assert main(["sweep", str(settings), "--rank", "1", "2"]) == 0
     last = capsys.readouterr().out.strip().splitlines()[-2:]
     assert "r = 1" in last[0] and "r = 2" in last[0] and last[1].count("±") == 2
+
+
+@pytest.mark.parametrize("closed", [0.9, 1.0, 1.001, None])
+def test_a_gap_closed_of_more_than_100_per_cent_is_explained(closed):
+    table = result_table({"gap_closed": {"value": closed, "standard_error": 0.01}})
+    assert (LEARNED in table) == (closed == 1.001)
 
 
 def test_resume_finishes_a_run_that_was_only_created(settings, world, tmp_path, capsys):

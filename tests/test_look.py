@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lorasae.metrics import LEARNED
+
 WEB = Path(__file__).parents[1] / "assets" / "web"
 LAB_CSS = (WEB / "lab.css").read_text()
 TEXT = ["ink", "muted", "accent", "accent-strong", "original", "sae", "adapted", "up", "down", "busy", "good", "bad", "harm"]
@@ -97,3 +99,7 @@ def test_every_word_that_is_asked_about_is_explained() -> None:
     known = set(re.findall(r'^  (\w+): \["', (WEB / "glossary_words.js").read_text(), re.M))
     asked = {word for path in WEB.glob("*.js") for word in re.findall(r'\bterm\("(\w+)"', path.read_text())}
     assert asked and asked <= known
+
+
+def test_above_100_per_cent_pages_say_what_terminal_and_card_say() -> None:
+    assert f'"{LEARNED}"' in (WEB / "words.js").read_text()

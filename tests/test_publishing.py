@@ -18,6 +18,7 @@ from huggingface_hub.repocard import metadata_load
 
 from lorasae.config import run_config
 from lorasae.errors import LabError
+from lorasae.metrics import LEARNED
 from lorasae.publishing.check import measured_again
 from lorasae.publishing.licences import licence_of
 from lorasae.publishing.package import make_package
@@ -100,6 +101,14 @@ def test_the_card_says_what_was_measured_and_what_the_hub_reads(run: Run, tmp_pa
     assert stated["gap_closed"] == run.result["results"]["gap_closed"]["value"]
     assert "| the model alone | 0.5140 ± 0.0086 |" in card and "54.7 % ± 1.6" in card
     assert r"# My \*first\* \<b\>adapter\</b\>" in card  # a name is no markup
+
+
+def test_a_card_warns_of_a_gap_closed_by_more_than_100_per_cent(run: Run, tmp_path: Path) -> None:
+    assert LEARNED not in (package(run, tmp_path / "a") / "README.md").read_text()
+    result = run.result
+    result["results"]["gap_closed"]["value"] = 1.2
+    run.write_result(result)
+    assert LEARNED in (package(run, tmp_path / "b") / "README.md").read_text()
 
 
 def test_a_base_model_of_the_hub_is_named_to_the_hub_with_its_licence(run: Run, tmp_path: Path) -> None:

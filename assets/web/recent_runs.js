@@ -1,7 +1,7 @@
 // What is going on now, and the visitor's latest runs, small.
 import { ago, ask, duration, h, problem } from "/lab/assets/dom.js";
 import { spark } from "/lab/assets/spark.js";
-import { LEARNED, hasLearned, told } from "/lab/assets/words.js";
+import { LEARNED, LEARNED_IN_SHORT, hasLearned, told } from "/lab/assets/words.js";
 
 const SHOWN = 3;
 const BUSY = ["queued", "running", "stopping"];
@@ -60,7 +60,7 @@ function card(run) {
       h("span.recent-name", {}, run.title),
       h("span.lab-chip", { "data-state": run.state }, WORDS[run.state] ?? run.state),
       h("span.recent-result", {}, closed === undefined || closed === null ? doing(run) : [h("b.lab-number", {}, told(closed, "fraction")), ` of the gap closed${BUSY.includes(run.state) ? " so far" : ""}`]),
-      hasLearned(closed) ? h("span.lab-note", { title: LEARNED }, "Above 100 % it learned this text, no repair: trust KL to the original.") : null,
+      hasLearned(closed) ? h("span.lab-note", { title: LEARNED }, LEARNED_IN_SHORT) : null,
       spark(run.spark, "KL while training", { width: 110, height: 30 }),
       h("span.lab-note", {}, BUSY.includes(run.state) && closed !== undefined && closed !== null ? doing(run) : ago(run.updated || run.created)),
     ),

@@ -3,7 +3,7 @@ import { ago, duration, h } from "/lab/assets/dom.js";
 import { askToDelete, nameField } from "/lab/assets/actions.js";
 import { called, doing, isBusy, part, stateChip } from "/lab/assets/progress.js";
 import { spark } from "/lab/assets/spark.js";
-import { LEARNED, hasLearned, told } from "/lab/assets/words.js";
+import { LEARNED, LEARNED_IN_SHORT, hasLearned, told } from "/lab/assets/words.js";
 
 // on: {select(runId, chosen), gone(runId), changed(runId, part)} -> {element, update(run)}
 export function runCard(run, chosen, on) {
@@ -61,7 +61,7 @@ export function runCard(run, chosen, on) {
       : run.state === "failed"
         ? "failed before it was measured"
         : "not measured yet";
-    if (hasLearned(closed?.value)) words.textContent += ". Above 100 % it learned this text, no repair: trust KL to the original.";
+    if (hasLearned(closed?.value)) words.textContent += `. ${LEARNED_IN_SHORT}`;
     words.title = hasLearned(closed?.value) ? LEARNED : "";
     if (shownCurve !== JSON.stringify(run.spark)) {
       shownCurve = JSON.stringify(run.spark);

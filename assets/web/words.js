@@ -4,9 +4,10 @@ import { h, metrics, show } from "/lab/assets/dom.js";
 // A number with its unit and a true minus sign.
 export const told = (value, unit) => show(value, unit).replace(/^-/, "−");
 
-// Above 100 % the gap says something else than below: kept in one sentence for the run page, the cards and the comparison.
+// Above 100 % the gap says something else than below: the sentence of lorasae/metrics.py, and a short one where there is little room.
 export const LEARNED =
   "More than 100 % means that the adapted model with its SAE predicts this text better than the original did: it learned the text, which is no repair. The number to trust then is KL to the original.";
+export const LEARNED_IN_SHORT = "Above 100 % it learned this text, no repair: trust KL to the original.";
 export const hasLearned = (gapClosed) => typeof gapClosed === "number" && gapClosed > 1;
 
 const three = (value) => Math.abs(value).toFixed(3);

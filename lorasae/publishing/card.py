@@ -4,7 +4,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from lorasae.metrics import METRICS
+from lorasae.metrics import LEARNED, METRICS, has_learned
 from lorasae.publishing.licences import Licence, citations, licence_of
 from lorasae.publishing.publication import CONDITIONS, Publication
 from lorasae.publishing.usage import code
@@ -205,6 +205,8 @@ def _limits(what: Publication) -> str:
     ]
     if what.result["step"] < what.result["n_steps"]:
         lines.append("Its run was ended early.")
+    if has_learned(what.value("gap_closed")):
+        lines.append(LEARNED)
     if (what.value("gap_closed") or 0) < 0:
         lines.append("Adaptation made the loss with the SAE worse, not better.")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)

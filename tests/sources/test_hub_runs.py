@@ -198,7 +198,16 @@ def test_commits_of_a_run_that_was_not_begun_are_none(hub_world, tmp_path):
 
 
 def test_a_dataset_that_does_not_exist_is_told_before_anything_large_is_fetched(tmp_path):
-    typed = ["adapt", "--model", "openai-community/gpt2", "--sae", "gpt2-small-res-jb", "blocks.8.hook_resid_pre", "--data", "test-lab/wrong"]
+    typed = [
+        "adapt",
+        "--model",
+        "openai-community/gpt2",
+        "--sae",
+        "gpt2-small-res-jb",
+        "blocks.8.hook_resid_pre",
+        "--data",
+        "test-lab/wrong",
+    ]
     code = f"import sys\nfrom lorasae.cli import main\nassert main({typed!r}) == 1"
     with local_hub(tmp_path / "hub") as hub:
         publish(hub, ["openai-community/gpt2", "jbloom/GPT2-Small-SAEs-Reformatted"])
