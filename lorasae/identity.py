@@ -31,6 +31,11 @@ class NotSignedIn(LabError):
     """Something that needs somebody who can be known again. The web floor answers 401, and pages offer to sign in."""
 
 
+def access_of(environment: Mapping[str, str]) -> str:
+    """Who may use the lab that an environment (LORASAE_ACCESS, on a Space SYSTEM) means, as it says it: not checked."""
+    return environment.get("LORASAE_ACCESS") or ("sign-in" if environment.get("SYSTEM") == "spaces" else "local")
+
+
 def refuse_nobody(asked: str, owner: str, access: Access | None = None) -> None:
     """Refuse what needs an owner.
 

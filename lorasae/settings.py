@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lorasae.errors import LabError
 from lorasae.home import home
-from lorasae.identity import Access, hub_owner, is_user_id
+from lorasae.identity import Access, access_of, hub_owner, is_user_id
 from lorasae.jobs.workers import has_zero_gpu
 from lorasae.keeping.place import Place, keeping_place
 
@@ -46,7 +46,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> LabSettings:
         LabError: For a value that means nothing.
     """
     on_space = environment.get("SYSTEM") == "spaces"
-    access = environment.get("LORASAE_ACCESS") or ("sign-in" if on_space else "local")
+    access = access_of(environment)
     if access not in ("local", "visitors", "sign-in"):
         raise LabError(f"LORASAE_ACCESS={access} was given", "There are: local, visitors, sign-in", "Choose one of them")
     host = environment.get("LORASAE_HOST") or ("0.0.0.0" if on_space else "127.0.0.1")

@@ -327,7 +327,7 @@ def test_unknown_and_gated_repositories_are_told_apart():
     """)
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert "neither a folder here nor a repository" in told[0] and "Nearest known: openai-community/gpt2" in told[0]
-    assert "https://huggingface.co/someone/gated, then log in" in told[1]
+    assert "https://huggingface.co/someone/gated, then log in with hf auth login" in told[1]
     assert "neither a folder here nor a repository" in told[2]
 
 

@@ -13,7 +13,7 @@ from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, NotSignedIn
 from lorasae.sources.catalog import POCKET_MODEL, hub_id, resolve
-from lorasae.sources.hub_access import HubToken
+from lorasae.sources.hub_access import HubToken, way_in
 from lorasae.sources.published_models import PUBLISHED, is_gated
 from lorasae.sources.registry import registry
 from lorasae.sources.text_files import SUFFIXES
@@ -41,9 +41,10 @@ def refuse_closed(config: RunConfig, owner: str, token: HubToken) -> None:
         except GatedRepoError:
             page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repository}"
             found = f"It is gated, and {'your account may not read it yet' if token else 'only people who are signed in may read it'}"
-            raise LabError(asked, found, f"Accept its licence at {page} with the account you sign in with, then try again") from None
+            remedy = f"Accept its licence at {page}{' with your account, then try again' if token else f', then {way_in()}'}"
+            raise LabError(asked, found, remedy) from None
         except RepositoryNotFoundError:
-            remedy = "Look for a slip in the name, or sign in with an account that may see it"
+            remedy = f"Look for a slip in the name; if it is private, {'its owner must let you in' if token else way_in()}"
             raise LabError(asked, "It is not on the Hub, or it is private", remedy) from None
         except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
             if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code == 401:

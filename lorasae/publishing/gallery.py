@@ -122,7 +122,7 @@ def published_adapters(api: HfApi) -> GalleryList:
         LabError: If the Hub cannot be reached, or refuses.
     """
     try:
-        with hub_problems_told(_ASKED, "the list", ()):
+        with hub_problems_told(_ASKED, "the list", (), api):
             get_session().get(f"{api.endpoint}/api/models", params={"filter": TAG, "limit": 1}, timeout=_ASK_S)  # no retries: see at once
             infos = list(islice(_infos(api), MOST_ROWS + 1))
     except LabError as problem:

@@ -37,7 +37,7 @@ def publish(run: Run, target: Target, api: HfApi, measured_again: Measured | Non
         LabError: If the run cannot be published, the Hub refuses, or the downloaded adapter does not do what the run's own does.
     """
     what, known = publication(run), _known(run, target.repo_id)
-    with hub_problems_told(f"The run {run.run_id} was to be published as {target.repo_id}", target.repo_id, ()):
+    with hub_problems_told(f"The run {run.run_id} was to be published as {target.repo_id}", target.repo_id, (), api):
         pushed = _push(what, target, api, known.get("checked"), told)
         if target.as_pull_request:
             return pushed

@@ -74,7 +74,7 @@ def reopen(
         LabError: If the repository cannot be had, holds no adapter of this lab, or holds something damaged.
     """
     asked = f"The adapter {repo_id} was to be opened"
-    with hub_problems_told(asked, repo_id, ()):
+    with hub_problems_told(asked, repo_id, (), api):
         commit = str(api.model_info(repo_id, revision=revision).sha)
     if known := _opened_already(store, owner, repo_id, commit):
         return known
@@ -131,7 +131,7 @@ def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None, m
         LabError: As `reopen`.
     """
     asked = f"The adapter {repo_id} was to be opened"
-    with hub_problems_told(asked, repo_id, ()):
+    with hub_problems_told(asked, repo_id, (), api):
         info = api.model_info(repo_id, revision=revision, files_metadata=True)
         sizes = {each.rfilename: each.size or 0 for each in info.siblings or []}
         if missing := [name for name in _NEEDED if name not in sizes]:

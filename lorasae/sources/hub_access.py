@@ -4,13 +4,21 @@ A token reaches the process that works for somebody over its standard input: not
 There it counts inside one block.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from lorasae.identity import access_of
+
 HubToken = str | bool | None  # None: the login of this machine's own user, if any; False: none at all
 
+_WAYS_IN = {
+    "local": "log in with hf auth login",
+    "sign-in": "sign in with Hugging Face",
+    "visitors": "choose what is open to everybody: nobody signs in to this lab",
+}
 _TOKEN: ContextVar[HubToken] = ContextVar("hub_token", default=None)
 
 
@@ -38,6 +46,16 @@ def token_itself(token: HubToken) -> str | None:
     return token or None  # type: ignore[return-value]
 
 
-def token_from_stdin() -> str | None:
-    """The token that whoever started this process wrote to it; None if nothing was written."""
-    return sys.stdin.readline().strip() or None
+def is_known(token: HubToken) -> bool:
+    """Whether the Hub is told who asks."""
+    return bool(token_itself(token))
+
+
+def way_in() -> str:
+    """What somebody whom the Hub does not know does about it, as the end of a sentence: otherwise in a terminal than in a lab for many."""
+    return _WAYS_IN.get(access_of(os.environ), _WAYS_IN["local"])
+
+
+def token_from_stdin() -> HubToken:
+    """The token that whoever started this process wrote to it; False if nothing was written: then the Hub is asked as by nobody."""
+    return sys.stdin.readline().strip() or False

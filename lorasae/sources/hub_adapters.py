@@ -47,7 +47,7 @@ def listed(asked: str, repo_id: str, revision: str | None, api: HfApi) -> Listed
     """
     if repo_id.count("/") != 1:
         raise LabError(asked, "A repository on the Hub has two names, with a slash between them", "Give it as NAMESPACE/NAME")
-    with hub_problems_told(asked, repo_id, ()):
+    with hub_problems_told(asked, repo_id, (), api):
         info = api.model_info(repo_id, revision=revision, files_metadata=True)
     files = info.siblings or []
     sizes = {each.rfilename: each.size or 0 for each in files}
@@ -68,7 +68,7 @@ def seen(asked: str, found: Listed, api: HfApi) -> SeenAdapter:
     Raises:
         LabError: If it is no plain LoRA adapter, or damaged.
     """
-    with tempfile.TemporaryDirectory(prefix="lorasae-look-") as folder, hub_problems_told(asked, found.repo_id, ()):
+    with tempfile.TemporaryDirectory(prefix="lorasae-look-") as folder, hub_problems_told(asked, found.repo_id, (), api):
         path = api.hf_hub_download(found.repo_id, CONFIG, revision=found.commit, local_dir=folder)
         try:
             settings = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def fetch_adapter(asked: str, found: Listed, folder: Path, api: HfApi) -> None:
     Raises:
         LabError: If they cannot be had, or are not what the Hub states.
     """
-    with hub_problems_told(asked, found.repo_id, ()):
+    with hub_problems_told(asked, found.repo_id, (), api):
         for name in (CONFIG, WEIGHTS):
             path = Path(api.hf_hub_download(found.repo_id, name, revision=found.commit, local_dir=folder))
             stated = found.hashes.get(name)

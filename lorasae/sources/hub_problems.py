@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import httpx2
 import requests
+from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -20,36 +21,41 @@ from huggingface_hub.errors import (
 
 from lorasae.errors import LabError, nearest
 from lorasae.redaction import redacted
+from lorasae.sources.hub_access import is_known, token_in_use, way_in
 
 
 @contextmanager
-def hub_problems_told(asked: str, repository: str, known: Sequence[str]) -> Iterator[None]:
+def hub_problems_told(asked: str, repository: str, known: Sequence[str], api: HfApi | None = None) -> Iterator[None]:
     """Inside the block, which fetches from `repository`, whatever the libraries raise about it becomes a LabError.
 
     Args:
         asked: What was asked for, as a sentence.
         repository: The Hub id or folder.
         known: Names to suggest for a mistyped one.
+        api: The client that asks; None: it is asked with the token in use.
     """
     try:
         yield
     except (OSError, ValueError, httpx2.HTTPError) as error:  # transformers says OSError and ValueError for all it cannot use
-        raise LabError(asked, *_found_and_remedy(error, repository, known)) from error
+        raise LabError(asked, *_found_and_remedy(error, repository, known, is_known(api.token if api else token_in_use()))) from error
 
 
-def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str]) -> tuple[str, str]:
+def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str], has_token: bool) -> tuple[str, str]:
     causes = list(_causes(error))
 
     def caused_by(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if caused_by(GatedRepoError):
+        mine = " with the account in use, then try again; a fine-grained token must be allowed to read gated repositories"
+        accepting = mine if has_token else f", then {way_in()}"
         page = f"https://huggingface.co/{repository}"
-        return f"{repository} is gated: its licence must be accepted first", f"Accept it at {page}, then log in: hf auth login"
+        return f"{repository} is gated: its licence must be accepted first", f"Accept it at {page}{accepting}"
     if caused_by(RepositoryNotFoundError, HFValidationError):
+        whose = "its owner must let the account in use see it"
         return (
             f"{repository} is neither a folder here nor a repository on the Hub that you may see",
-            f"Nearest known: {nearest(repository, list(known))}; log in with hf auth login if it is private",
+            f"Nearest known: {nearest(repository, list(known))}; if it is private, {whose if has_token else way_in()}",
         )
     if caused_by(RevisionNotFoundError):
         return f"{repository} has no such revision", "Give a branch, tag or commit listed on its page"
@@ -61,16 +67,18 @@ def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str
     if caused_by(EntryNotFoundError):
         return f"{repository} lacks a file: {first_line(error)}", "Choose another revision or repository"
     if answered := [cause.response.status_code for cause in causes if isinstance(cause, HfHubHTTPError) and cause.response is not None]:
-        return _refused(answered[0])
+        return _refused(answered[0], has_token)
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return f"The disk is full: {first_line(error)}", "Make room, or set HF_HOME to a larger disk"
     return first_line(error), "Use a causal language model that transformers knows, stored as safetensors and without code of its own"
 
 
-def _refused(status: int) -> tuple[str, str]:
+def _refused(status: int, has_token: bool) -> tuple[str, str]:
     """What the Hub's answer means, and what to do."""
+    if status == 401 and has_token:
+        return "The Hub no longer takes the token in use", f"Get a new one: {way_in()}"
     if status == 401:
-        return "The Hub does not know who is asking, or the token is no longer valid", "Log in: hf auth login"
+        return "The Hub does not know who is asking", f"To be known there, {way_in()}"
     if status == 402:
         return "The Hub asks for credits or a paid plan for this", "See https://huggingface.co/settings/billing, then try again"
     if status == 403:

@@ -29,7 +29,7 @@ from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.sources.data import Chunks, micro_batches, step_chunks
-from lorasae.sources.hub_access import asking_as, token_from_stdin
+from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin
 from lorasae.sources.language_model import chosen_device
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
@@ -228,7 +228,7 @@ def _evaluated(measurement: Measurement) -> dict[str, float | None]:
     return {**_values(measurement), "gap_closed_error": plain(error)}
 
 
-def main(folder: str, token: str | None = None) -> int:
+def main(folder: str, token: HubToken = None) -> int:
     """Do the run in a process of its own; what is to be said is in its log by now, and goes to stderr where that is not the log."""
     run = Run(Path(folder))
     try:

@@ -16,6 +16,7 @@ from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
+from lorasae.sources.hub_access import way_in
 from lorasae.store.run_folder import Run
 from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
@@ -83,7 +84,7 @@ def why_not(run: Run, hub: HfApi) -> str | None:
     except LabError as problem:
         return f"{problem.found}. {problem.remedy}"
     if hub.token is None and not known_token():
-        return "No login to the Hub is known here. Log in with `hf auth login` in a terminal, or start the lab with HF_TOKEN set"
+        return f"No login to the Hub is known here. Start the lab with HF_TOKEN set, or in a terminal {way_in()}"
     return None
 
 

@@ -4,7 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import hf_raise_for_status
 
 from lorasae.errors import LabError
 from lorasae.sources.fetching import fetch, has_hash
@@ -155,9 +158,40 @@ def test_no_token_goes_to_the_host_that_only_keeps_the_content(hub, monkeypatch)
 
 def test_neither_a_token_nor_a_signed_address_stands_in_an_error(hub):
     told = str(
-        LabError("a", *_found_and_remedy(OSError(f"403 for url 'https://cdn.org/f?X-Sig=abc&b=1' token {'hf_' + 's' * 34}"), "o/r", ()))
+        LabError(
+            "a", *_found_and_remedy(OSError(f"403 for url 'https://cdn.org/f?X-Sig=abc&b=1' token {'hf_' + 's' * 34}"), "o/r", (), False)
+        )
     )
     assert "https://cdn.org/f" in told and "abc" not in told and "sss" not in told
+
+
+def refused(status: int, code: str) -> HfHubHTTPError:
+    """As the client says it."""
+    request = httpx2.Request("GET", "https://huggingface.co/api/models/o/r")
+    with pytest.raises(HfHubHTTPError) as told:
+        hf_raise_for_status(httpx2.Response(status, headers={"X-Error-Code": code} if code else {}, request=request))
+    return told.value
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "GatedRepo"), (404, "RepoNotFound"), (401, "")])
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "log in with hf auth login"),
+        ({"SYSTEM": "spaces"}, "sign in with Hugging Face"),
+        ({"SYSTEM": "spaces", "LORASAE_ACCESS": "visitors"}, "nobody signs in to this lab"),
+    ],
+)
+def test_who_is_not_known_to_the_hub_is_told_how_to_be_in_this_lab(status, code, environment, said, monkeypatch):
+    for name, value in {"SYSTEM": "", "LORASAE_ACCESS": "", **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert said in _found_and_remedy(refused(status, code), "o/r", (), has_token=False)[1]
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "GatedRepo"), (404, "RepoNotFound")])
+def test_who_has_a_token_is_not_told_to_log_in(status, code):
+    remedy = _found_and_remedy(refused(status, code), "o/r", (), has_token=True)[1]
+    assert "the account in use" in remedy and "log in" not in remedy
 
 
 def test_hashes_are_those_of_large_files_and_of_git(tmp_path):
