@@ -62,14 +62,16 @@ def build(lab: Lab) -> None:
 
     def permitted(reading: Reading, visitor: str) -> Reading:
         """The reading, with what this visitor may not do as its problem."""
-        if reading.config and not reading.problem:
+        try:
+            refuse_nobody("A run was asked for", visitor, lab.settings.access)
+        except NotSignedIn as problem:  # a problem beside that of the settings, if they have one
+            reading.nobody, reading.sign_in = str(problem), lab.settings.hub_app is not None
+        if reading.config and not reading.problem and not reading.nobody:
             try:
-                refuse_nobody("A run was asked for", visitor, lab.settings.access)
                 check_admissible(reading.config, visitor, lab.settings.home, lab.jobs.limits)
                 refuse_too_little_text(reading.config)  # only now: a visitor learns nothing of a file that is not the visitor's
             except LabError as problem:
                 reading.problem = by_label(problem)
-                reading.sign_in = isinstance(problem, NotSignedIn) and lab.settings.hub_app is not None
         return reading
 
     def answered(before: Form, reading: Reading, changed: str, visitor: str) -> dict[Any, Any]:
@@ -143,7 +145,7 @@ def build(lab: Lab) -> None:
     def start(request: gr.Request, *values: Any) -> dict[Any, Any]:
         form, visitor = dict(zip(names, values, strict=True)), owner(lab, request)
         reading = permitted(read(form), visitor)
-        if reading.config is None or reading.problem:
+        if reading.config is None or reading.problem or reading.nobody:
             return answered(form, reading, "", visitor)
         state = json.dumps([reading.config.model_dump(mode="json"), form["watch"], form["pinned"]], sort_keys=True)
         submission = hashlib.sha256(f"{request.session_hash} {visitor} {state}".encode()).hexdigest()

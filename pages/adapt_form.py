@@ -26,9 +26,21 @@ _UNUSED_BY = {  # what a dataset would need, left as it is by default
     "file": ("data.config_name", "data.split"),
     "hub": (),
 }
+_STILL_EMPTY = {
+    "file": ("A file of yours was chosen as text", "No file was given yet", "Give it under Text, or choose the pocket world"),
+    "hub": (
+        "A dataset on the Hub was chosen as text",
+        "No dataset was named yet",
+        "Choose one under Text, or type its id, such as org/name",
+    ),
+}
 _CHOSEN_BY_PRESET = [
     setting for setting in FIELDS if setting not in {"model.revision", "adapter.start", *(each.setting for each in DATASET)}
 ]
+
+
+class StillEmpty(LabError):
+    """Something that a person was just about to fill in: said as what comes next, not as something that went wrong."""
 
 
 @dataclass
@@ -39,7 +51,9 @@ class Reading:
     config: RunConfig | None = None
     problem: str | None = None  # a sentence; the config may be there all the same
     fix: dict[str, Any] = field(default_factory=dict)  # settings that together would mend the problem
-    sign_in: bool = False  # signing in would
+    still_empty: bool = False  # the problem is a box that nobody came to yet
+    nobody: str | None = None  # why whoever asks could not start it whatever the settings, as a sentence
+    sign_in: bool = False  # signing in would change that
     offered: tuple[SAECard, ...] = ()  # SAEs of the model
 
 
@@ -119,7 +133,7 @@ def read(form: Form, changed: str = "", wish: dict[str, Any] | None = None) -> R
         reading.config = config_of(form)
         refuse_misfits(reading.config)
     except LabError as problem:
-        reading.problem, reading.fix = by_label(problem), mending(form, problem)
+        reading.problem, reading.fix, reading.still_empty = by_label(problem), mending(form, problem), isinstance(problem, StillEmpty)
     return reading
 
 
@@ -134,8 +148,7 @@ def config_of(form: Form) -> RunConfig:
     settings = {setting: meant(setting, form[setting]) for setting in FIELDS if setting not in of_no_use}
     source = "pocket" if form["source"] == "pocket" else str(form["data.source"] or "").strip()
     if not source or (form["source"] == "file" and not source.endswith(SUFFIXES)):
-        found = "No file was given yet" if form["source"] == "file" else "No dataset was named yet"
-        raise LabError("Text of your own was asked for", found, "Give it under Text, or choose the pocket world")
+        raise StillEmpty(*_STILL_EMPTY[form["source"]])
     if not form["saes"] and not saes_of(form["model"]):
         found = "The lab knows no SAE of that name's model"
         raise LabError(

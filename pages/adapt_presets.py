@@ -66,7 +66,9 @@ def changed_scale(config: RunConfig, preset: str) -> dict[str, Any] | None:
 def problem_note(reading: Reading) -> str:
     """What keeps the run from starting, or speaks against it, each with a button that mends it where that is known."""
     warned = warnings(reading.config, reading.form["preset"]) if reading.config else []
-    return _told([{"sentence": reading.problem, "fix": reading.fix, "sign_in": reading.sign_in}] if reading.problem else [], warned)
+    nobody = [{"sentence": reading.nobody, "fix": {}, "sign_in": reading.sign_in}] if reading.nobody else []
+    wrong = [{"sentence": reading.problem, "fix": reading.fix}] if reading.problem else []
+    return _told(nobody, wrong + warned) if reading.still_empty else _told(nobody + wrong, warned)
 
 
 def alert(sentence: str) -> str:

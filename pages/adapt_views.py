@@ -136,7 +136,7 @@ def layers_in_words(layers: tuple[int, ...] | list[int]) -> str:
 
 def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -> str:
     """Steps, memory and time."""
-    if reading.config is None or (reading.problem and not reading.sign_in):
+    if reading.config is None or reading.problem:
         return island("estimate", problem="An estimate appears as soon as the settings fit together.")
     told = with_reason(forecast(reading.config, probing, visitor), reading.config, visitor, training)
     return island("estimate", forecast=told, config=reading.config.model_dump(mode="json"))
@@ -144,14 +144,13 @@ def estimate(reading: Reading, probing: Probing, training: bool, visitor: str) -
 
 def start_button(reading: Reading) -> Any:
     """The button as it stands: pressed only where a run would be taken on."""
-    ready = reading.config is not None and not reading.problem
+    ready = reading.config is not None and not reading.problem and not reading.nobody
     return gr.update(interactive=ready, value="Start the adaptation" if ready else "Not ready yet: see above")
 
 
 def text_preview(reading: Reading) -> str:
     """A look at the text, on demand."""
-    ready = not reading.problem or reading.sign_in
-    config = reading.config.model_dump(mode="json") if reading.config and ready else None
+    config = reading.config.model_dump(mode="json") if reading.config and not reading.problem else None
     return island("textpreview", config=config)
 
 

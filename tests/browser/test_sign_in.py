@@ -62,6 +62,12 @@ def test_the_adapt_page_shows_what_a_run_would_take_before_one_signs_in(visit, l
     expect(page.get_by_text("You are not signed in")).to_be_visible(timeout=SOON)
     expect(page.get_by_role("heading", name="What it will take")).to_be_visible()
     expect(page.locator(".lab-estimate").get_by_text("steps", exact=True)).to_be_visible(timeout=SOON)
+    page.get_by_text("A dataset on the Hub").click()  # nothing went wrong: a name is just missing, and one still has to sign in
+    expect(page.get_by_role("status").filter(has_text="No dataset was named yet. Choose one under Text")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("alert").filter(has_text="dataset")).to_have_count(0)
+    expect(page.get_by_role("alert").filter(has_text="You are not signed in")).to_be_visible()
+    page.get_by_text("The pocket world", exact=True).click()
+    expect(page.get_by_text("No dataset was named yet")).to_have_count(0, timeout=SOON)
     page.get_by_role("link", name="Sign in with Hugging Face").first.click()
     agree(page, "alice")
     assert "/adapt?" in page.url and "preset=quick" in page.url

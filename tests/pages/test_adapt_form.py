@@ -259,6 +259,7 @@ def test_what_means_nothing_is_told_and_nothing_is_lost(values, found):
     form = {**first_form(), **values}
     reading = read(form)
     assert found in str(reading.problem) and reading.form == form
+    assert reading.still_empty == (found in ("No file was given yet", "No dataset was named yet"))
 
 
 @pytest.mark.parametrize("known", KNOWN_DATASETS, ids=lambda known: known.name)
