@@ -31,6 +31,8 @@ def push_command(options: argparse.Namespace) -> None:
     target = Target(options.repository, private=not options.public, as_pull_request=options.pull_request)
     pushed = publish(run, target, _client(), None if options.no_check else measured_again, _say)
     print(pushed.url)
+    if pushed.note:
+        print(pushed.note)
 
 
 def open_command(options: argparse.Namespace) -> None:
@@ -85,7 +87,11 @@ def add_hub_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     push = commands.add_parser("push", help="publish a finished run on the Hub")
     push.add_argument("run", help="id or folder of the run")
     push.add_argument("repository", help="NAMESPACE/NAME")
-    push.add_argument("--public", action="store_true", help="for everybody to see; else only for you")
+    push.add_argument(
+        "--public",
+        action="store_true",
+        help="for everybody to see; else only for you. A private repository that is there already is made public",
+    )
     push.add_argument("--pull-request", action="store_true", help="as a pull request instead of a commit")
     push.add_argument("--no-check", action="store_true", help="do not download and measure it again")
     push.add_argument("--preview", metavar="FOLDER", help="write the files there and publish nothing")

@@ -315,6 +315,35 @@ def test_publishing_says_on_the_card_that_the_downloaded_adapter_was_measured(ru
     assert again.commit == published.commit and commits(hub) == 2
 
 
+@pytest.mark.parametrize(
+    ("was_private", "private", "said"), [(True, False, "now everybody can see it"), (False, True, "left so"), (True, True, "")]
+)
+def test_a_repository_that_is_there_already_is_shown_as_wished_but_never_hidden(
+    run, hub, was_private: bool, private: bool, said: str
+) -> None:
+    api = hub.api(hub.accounts.token("alice"))
+    api.create_repo(REPO, private=was_private)
+    pushed = publish(run, Target(REPO, private=private), api, as_measured)
+    assert said in pushed.note and bool(pushed.note) == bool(said)
+    assert hub.repo(REPO).read()["private"] is (was_private and private)
+    assert not publish(run, Target(REPO, private=hub.repo(REPO).read()["private"]), api, as_measured).note
+
+
+def test_a_repository_that_may_not_be_made_public_is_said_to_be_private_still(run: Run, hub: LocalHub) -> None:
+    api = hub.api(hub.accounts.token("alice"))
+    api.create_repo(REPO, private=True)
+    hub.faults.inject(answer(403), method="PUT", path="/settings")
+    assert "still private" in publish(run, Target(REPO, private=False), api, as_measured).note
+    assert "now everybody" in publish(run, Target(REPO, private=False), api, as_measured).note
+
+
+def test_a_pull_request_changes_nothing_of_who_sees_a_repository(run: Run, hub: LocalHub) -> None:
+    api = hub.api(hub.accounts.token("alice"))
+    api.create_repo(REPO, private=True)
+    publish(run, Target(REPO, private=False, as_pull_request=True), api, None)
+    assert hub.repo(REPO).read()["private"]
+
+
 def test_a_downloaded_adapter_that_does_something_else_is_told(run: Run, hub: LocalHub) -> None:
     def otherwise(_: Run, __: Run) -> dict[str, Any]:
         return {"n_sequences": 8, "n_tokens": 1000, "metrics": {"ce_adapted_sae": {"stated": 0.58, "measured": 0.59}}}

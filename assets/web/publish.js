@@ -20,6 +20,7 @@ export function publishing(run) {
       if (latest?.state === "failed") parts.push(problem(new Error(latest.problem)));
       const url = latest?.url || published?.url;
       if (url) parts.push(h("p", {}, "Published: ", h("a", { href: url, target: "_blank", rel: "noopener" }, latest?.repo_id ?? published.repo_id), checkedWords(published)));
+      if (latest?.note) parts.push(h("p.lab-note", { role: "status" }, latest.note));
       if (why_not) parts.push(h("p.lab-note", {}, `${why_not}.`));
       else parts.push(form(latest?.repo_id ?? published?.repo_id ?? (namespace ? `${namespace}/${slug(called(run))}` : "")));
       element.replaceChildren(...parts);
@@ -45,6 +46,7 @@ export function publishing(run) {
       {},
       h("label.lab-stack", {}, h("span", {}, "Name on the Hub"), name, h("span.lab-note", {}, "Yours or your organisation's, a slash, and a name for the adapter.")),
       h("label", {}, visible, " for everybody to see; else only for you"),
+      h("span.lab-note", {}, "A repository of yours that is there already is made public if you choose so; one that is public stays so."),
       h("label", {}, proposal, " as a pull request to an existing repository"),
       h("p.lab-note", {}, "One commit with the adapter, its result, settings, measurements, two pictures and a card in plain words. Afterwards it is downloaded and measured again, and the card says so."),
       h("div.lab-row", {}, go, look),

@@ -30,6 +30,7 @@ class Publishing:
     state: str = "under way"  # done, failed
     url: str = ""
     problem: str = ""
+    note: str = ""  # beside the address: what is not as one would think
 
 
 class PublishingDesk:
@@ -67,7 +68,7 @@ class PublishingDesk:
 
         try:
             pushed = publish(run, target, api, self._measured_again, told)
-            ended = Publishing(run.run_id, target.repo_id, "done", "done", url=pushed.url)
+            ended = Publishing(run.run_id, target.repo_id, "done", "done", url=pushed.url, note=pushed.note)
         except LabError as problem:
             ended = Publishing(run.run_id, target.repo_id, "failed", "failed", problem=str(problem))
         except Exception as error:  # noqa: BLE001  # whoever asked must not wait for ever

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lorasae.publishing.package import make_package
 from lorasae.publishing.publication import Publication, publication
 from lorasae.publishing.push import Pushed, Target, push
 from lorasae.publishing.reopen import fetch, lay_out
+from lorasae.publishing.visibility import show_as_wished
 from lorasae.sources.hub_problems import hub_problems_told
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
@@ -36,21 +38,26 @@ def publish(run: Run, target: Target, api: HfApi, measured_again: Measured | Non
     Raises:
         LabError: If the run cannot be published, the Hub refuses, or the downloaded adapter does not do what the run's own does.
     """
-    what, known = publication(run), _known(run, target.repo_id)
     with hub_problems_told(f"The run {run.run_id} was to be published as {target.repo_id}", target.repo_id, (), api):
-        pushed = _push(what, target, api, known.get("checked"), told)
-        if target.as_pull_request:
-            return pushed
-        if "checked" not in known:
-            write_json(run.folder / _RECORD, {"repo_id": target.repo_id, "commit": pushed.commit, "url": pushed.url})
-        if measured_again is None or "checked" in known:
-            return pushed
-        told("downloading it again")
-        checked = _checked(run, pushed, api, measured_again, told)
-        record = {"repo_id": target.repo_id, "commit": pushed.commit, "url": pushed.url, "checked": checked}
-        write_json(run.folder / _RECORD, record)  # before the commit that says so: done again, the same card is made
-        told("writing what was measured on the card")
-        return _push(what, target, api, checked, told)
+        pushed = _pushed_and_checked(run, target, api, measured_again, told)
+        return pushed if target.as_pull_request else replace(pushed, note=show_as_wished(api, target))
+
+
+def _pushed_and_checked(run: Run, target: Target, api: HfApi, measured_again: Measured | None, told: Callable[[str], None]) -> Pushed:
+    what, known = publication(run), _known(run, target.repo_id)
+    pushed = _push(what, target, api, known.get("checked"), told)
+    if target.as_pull_request:
+        return pushed
+    if "checked" not in known:
+        write_json(run.folder / _RECORD, {"repo_id": target.repo_id, "commit": pushed.commit, "url": pushed.url})
+    if measured_again is None or "checked" in known:
+        return pushed
+    told("downloading it again")
+    checked = _checked(run, pushed, api, measured_again, told)
+    record = {"repo_id": target.repo_id, "commit": pushed.commit, "url": pushed.url, "checked": checked}
+    write_json(run.folder / _RECORD, record)  # before the commit that says so: done again, the same card is made
+    told("writing what was measured on the card")
+    return _push(what, target, api, checked, told)
 
 
 def preview(run: Run, repo_id: str, folder: Path) -> list[str]:

@@ -34,6 +34,7 @@ class Pushed:
     commit: str
     url: str
     is_new: bool  # whether this push made the commit, or found it
+    note: str = ""  # what is not as one would think, in a sentence
 
 
 def push(package: Path, run_id: str, target: Target, api: HfApi, told: Callable[[str], None] = lambda _: None) -> Pushed:
