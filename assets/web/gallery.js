@@ -1,5 +1,5 @@
 // The page of published adapters: what the Hub's tag search finds, with what each card states; and a box to open any adapter by its name.
-import { ask, empty, h, problem, remember, show } from "/lab/assets/dom.js";
+import { ask, empty, h, problem, remember, show, signsIn } from "/lab/assets/dom.js";
 import { doing, measureAdapter, openAdapter, openBox } from "/lab/assets/open_published.js";
 import { style } from "/lab/assets/style.js";
 
@@ -81,8 +81,9 @@ export async function mount(element) {
   }
 
   function none() {
-    if (trouble.firstChild) return empty("Nothing from the Hub is open in this lab yet. Your own runs and the example need no network.", { href: "/runs", text: "Go to your runs" });
-    if (!rows.length) return empty("Nobody has published an adapter yet, or the Hub does not show them to you. A finished run is published from its own page.", { href: "/runs", text: "Go to your runs" });
+    const nowhere = mayOpen ? { href: "/runs", text: "Go to your runs" } : { href: "/inspect?run=example", text: "Explore a finished example" };
+    if (trouble.firstChild) return empty(`Nothing from the Hub is open in this lab yet. ${mayOpen ? "Your own runs and the example need" : "The example needs"} no network.`, nowhere);
+    if (!rows.length) return empty(`Nobody has published an adapter yet, or the Hub does not show them to you. ${mayOpen ? "A finished run is published from its own page." : ""}`, nowhere);
     const clear = h("button.lab-button", { type: "button", onclick: () => (change({ q: (search.value = "") }), search.focus()) }, "Clear the search");
     return h("div.lab-empty", {}, h("p", {}, `No adapter matches “${view.q}”.`), clear);
   }
@@ -154,7 +155,7 @@ function rowOf(row, known, mayOpen) {
     cell("SAE", row.saes.length ? row.saes.map(saeOf) : "–"),
     cell("Rank", h("span.lab-number", {}, row.rank === null ? "–" : count(row.rank))),
     cell("Gap closed", gapOf(row, measured)),
-    h("td.gallery-go", { role: "cell" }, mayOpen ? h("div.lab-row", {}, open, measure) : h("span.lab-note", {}, "Allow cookies to open it"), trouble),
+    h("td.gallery-go", { role: "cell" }, mayOpen ? h("div.lab-row", {}, open, measure) : h("span.lab-note", {}, signsIn() ? "Sign in to open it" : "Allow cookies to open it"), trouble),
   );
 }
 
