@@ -51,7 +51,7 @@ export const empty = (sentence, link) =>
 
 // The sentence of a problem, with the way to sign in where that is what is missing.
 export const problem = (error) =>
-  h("div.lab-problem", { role: "alert" }, error.message || String(error), error.status === 401 && signsIn() ? h("div.lab-row", {}, signInLink()) : null);
+  h("div.lab-problem.lab-stack", { role: "alert" }, error.message || String(error), error.status === 401 && signsIn() ? h("div.lab-row", {}, signInLink()) : null);
 
 // Whether people sign in to this lab with Hugging Face.
 export const signsIn = () => document.querySelector('meta[name="lab-access"]')?.content === "sign-in";

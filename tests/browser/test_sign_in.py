@@ -57,6 +57,27 @@ def test_one_looks_around_signs_in_where_one_stands_and_owns_what_one_starts(vis
     assert status == 200
 
 
+def test_an_empty_gallery_leads_who_owns_nothing_to_the_example(visit):
+    page = visit("/gallery").page
+    expect(page.get_by_text(re.compile("Nobody has published an adapter yet|Nothing from the Hub is open"))).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("link", name="Go to your runs")).to_have_count(0)
+    expect(page.get_by_role("link", name="Explore a finished example")).to_be_visible()
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_the_way_to_sign_in_stands_apart_from_the_sentence_above_it(visit, phone: bool):
+    page = visit("/", phone=phone).page
+    page.get_by_role("button", name="Repair the pocket model").click()
+    told = page.get_by_role("alert").filter(has_text="You are not signed in")
+    expect(told).to_be_visible()
+    room = """(box) => {
+      const words = document.createRange();
+      words.selectNode(box.firstChild);
+      return box.querySelector("a").getBoundingClientRect().top - words.getBoundingClientRect().bottom;
+    }"""
+    assert told.evaluate(room) >= 8
+
+
 def test_the_adapt_page_shows_what_a_run_would_take_before_one_signs_in(visit, lab):
     page = visit("/adapt?preset=quick").page
     expect(page.get_by_text("You are not signed in")).to_be_visible(timeout=SOON)
