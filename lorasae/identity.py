@@ -75,12 +75,12 @@ def visitor_of(cookies: Mapping[str, str]) -> str:
 
 
 def hub_owner(user_id: str) -> str:
-    """The owner that a user of the Hub is: by the number that never changes, for a name can be given away."""
+    """The owner that a user of the Hub is: by the id that never changes, for a name can be given away."""
     return f"hub-{user_id}"
 
 
 def is_user_id(user_id: str) -> bool:
-    """Whether this can be the number of a user of the Hub; it becomes part of file names."""
+    """Whether this can be the id of a user of the Hub; it becomes part of file names."""
     return re.fullmatch(r"[A-Za-z0-9]{1,64}", user_id) is not None
 
 

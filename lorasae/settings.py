@@ -93,6 +93,8 @@ def _operators(environment: Mapping[str, str]) -> frozenset[str]:
     if foreign := sorted(each for each in ids if not is_user_id(each)):
         asked = f"LORASAE_OPERATORS with {foreign[0]!r} was given"
         raise LabError(
-            asked, "A user's id is letters and digits", "Give ids, not names: the lab shows yours beside your name once you are signed in"
+            asked,
+            "A user's id is letters and digits",
+            "Give ids, not names: the lab shows yours when you are signed in and press your name",
         )
     return frozenset(map(hub_owner, ids))

@@ -25,7 +25,7 @@ function tell({ name, user_id, is_operator }) {
   choose({
     title: `Signed in as ${name}`,
     words: `Your runs are yours in every browser in which you sign in. What you publish goes to your own account, with a right that you gave this lab and that ends after some hours.${is_operator ? " You run this lab: no bounds are set to your runs." : ""}`,
-    content: h("p.lab-note", {}, "Your number on the Hub, by which the lab knows you: ", h("code", {}, user_id)),
+    content: h("p.lab-note", {}, "Your user id on the Hub, by which the lab knows you: ", h("code", {}, user_id)),
     choices: [
       { text: "Stay", explains: "Nothing changes." },
       { text: "Sign out", explains: "Runs under way go on. You see them again when you sign in.", busy: "Signing out…", act: signOut },
