@@ -1,6 +1,6 @@
 // What a reader must know before believing the page: that features cannot change here and where they can, and what the lab remarked.
 import { h } from "/lab/assets/dom.js";
-import { value } from "/lab/assets/inspect_words.js";
+import { placeOf, value } from "/lab/assets/inspect_words.js";
 import { same } from "/lab/assets/sae_picker.js";
 
 const OFFERED = 4;
@@ -27,7 +27,7 @@ export function inStream({ sae }, saes, look) {
   if (!own.length) return ["CE and KL are measured with the run's own SAE in the stream. You look through: ", h("b", {}, sae.sae_id), sae.spliced ? "." : ", which only reads."];
   const words = ["In the stream: ", h("b", {}, own.map(lower).join("; ")), ` (the ${own.length > 1 ? "ones" : "one"} this run was adapted to). `];
   const back = h("button.inspect-own", { type: "button", title: own[0].sae_id, onclick: () => look({ sae: own[0] }) }, "Look through the run's own SAE");
-  if (!sae.spliced) return [...words, "You look through: ", h("b", {}, lower(sae)), `, which only reads${sae.can_change && own.every(({ can_change }) => !can_change) ? ": its features can change, those of the run's own SAE cannot" : ""}. CE and KL are about the SAE in the stream. `, back];
+  if (!sae.spliced) return [...words, "You look through: ", h("b", {}, lower(sae)), `, which only reads.${sae.can_change && own.every(({ can_change }) => !can_change) ? ` Why this one: the adapter lies above the run's own SAE, so features cannot change there; at ${placeOf(sae)} they can.` : ""} CE and KL are about the SAE in the stream. `, back];
   return [...words, own.length > 1 ? "You look through: " : "You look through the same one.", ...(own.length > 1 ? [h("b", {}, lower(sae)), "."] : [])];
 }
 

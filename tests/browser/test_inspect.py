@@ -140,6 +140,7 @@ def test_without_a_named_sae_the_page_opens_where_features_can_change_and_the_ru
     stream = page.locator(".inspect-stream")
     expect(stream).to_contain_text("In the stream: layer 2")
     expect(stream).to_contain_text("You look through: layer 4")
+    expect(stream).to_contain_text("so features cannot change there; at layer 4 they can")
     assert "layer_4" in page.url
     stream.get_by_role("button", name="Look through the run's own SAE").click()
     page.wait_for_url(re.compile("layer_2"))
