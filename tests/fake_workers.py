@@ -11,8 +11,8 @@ from lorasae.store.run_records import State
 class FakeWorker:
     """At work until told otherwise."""
 
-    def __init__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None = None) -> None:
-        self.run, self.owner, self.device, self.token = run, owner, device, token
+    def __init__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None = None, most_bytes: int | None = None) -> None:
+        self.run, self.owner, self.device, self.token, self.most_bytes = run, owner, device, token, most_bytes
         self.pid = 2_000_000_000  # nobody's
         self.asked = False
         self._claim = os.dup(claim.descriptor)  # as a child would inherit it
@@ -57,8 +57,8 @@ class Workplace:
         self.kind = kind
         self.started: list[FakeWorker] = []
 
-    def __call__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None) -> FakeWorker:
-        self.started.append(self.kind(run, claim, owner, device, token))
+    def __call__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None, most_bytes: int | None) -> FakeWorker:
+        self.started.append(self.kind(run, claim, owner, device, token, most_bytes))
         return self.started[-1]
 
     @property

@@ -16,7 +16,7 @@ import pytest
 
 from lorasae.config import RunConfig, run_config
 from lorasae.errors import LabError
-from lorasae.jobs.admission import Limits, Share
+from lorasae.jobs.admission import Limits, Share, limits_here
 from lorasae.jobs.jobs import Jobs
 from lorasae.jobs.queue_order import order
 from lorasae.jobs.workers import devices, worker_environment
@@ -194,6 +194,22 @@ def test_one_visitor_s_second_run_does_not_take_a_second_device(tmp_path):
     bench.submit(VISITOR), bench.submit(VISITOR), bench.submit("visitor-another")
     bench.look()
     assert [(worker.owner, worker.device) for worker in bench.place.at_work] == [(VISITOR, "0"), ("visitor-another", "1")]
+
+
+def test_how_much_a_repository_may_bring_is_bounded_for_visitors_alone(tmp_path):
+    limits = limits_here(frozenset({"hub-operator"}), {"LORASAE_VISITORS_FETCH_GB": "2.5"})
+    bench = Bench(tmp_path, limits=limits, devices=("0", "1", "2"))
+    for owner in (VISITOR, "hub-operator", "local"):
+        bench.submit(owner)
+    bench.look()
+    assert {worker.owner: worker.most_bytes for worker in bench.place.at_work} == {
+        VISITOR: 2_500_000_000,
+        "hub-operator": None,
+        "local": None,
+    }
+    assert limits_here(environment={}).fetch_bound(VISITOR) == 60_000_000_000
+    with pytest.raises(LabError, match="LORASAE_VISITORS_FETCH_GB=all was given"):
+        limits_here(environment={"LORASAE_VISITORS_FETCH_GB": "all"})
 
 
 def test_a_full_index_disk_refuses_the_run_and_leaves_nothing(bench, monkeypatch):

@@ -54,21 +54,28 @@ def settled(desk: PartsDesk, run: Run) -> LabError | None:
 def test_what_is_missing_is_fetched_and_whoever_looks_meanwhile_is_told(hub: LocalHub, run: Run) -> None:
     desk = PartsDesk()
     assert len(still_to_fetch(run.config)) == 2
-    desk.begin(run, False)
+    desk.begin(run, False, None)
     with pytest.raises(StillFetching, match=r"being fetched from the Hub: openai-community/gpt2, .*Try again in a few minutes"):
         desk.refuse_unready(run)
-    desk.begin(run, False)  # a second opening begins nothing anew
+    desk.begin(run, False, None)  # a second opening begins nothing anew
     assert settled(desk, run) is None and still_to_fetch(run.config) == []
     n_requests = len(hub.log)
-    desk.begin(run, False)
+    desk.begin(run, False, None)
     desk.refuse_unready(run)
     assert len(hub.log) == n_requests
+
+
+def test_a_model_larger_than_the_lab_allows_is_refused_before_it_is_fetched(hub: LocalHub, run: Run) -> None:
+    desk = PartsDesk()
+    desk.begin(run, False, 1000)
+    assert "in this lab, visitors fetch up to 1e-06 GB of one repository" in str(settled(desk, run))
+    assert not hub.asked("GET", ".safetensors")
 
 
 def test_what_cannot_be_had_is_told_with_the_way_to_try_again(hub: LocalHub, run: Run) -> None:
     miniatures.publish(hub, ["google/gemma-2-2b"])
     gated = RunStore(run.folder.parent.parent).create(run_config({**run.config.model_dump(), "model": {"model": "google/gemma-2-2b"}}))
     desk = PartsDesk()
-    desk.begin(gated, False)
+    desk.begin(gated, False, None)
     problem = settled(desk, gated)
     assert problem is not None and "is gated" in str(problem) and "open the adapter again" in str(problem)

@@ -1,6 +1,7 @@
 """What the lab takes on: how many runs of one owner, how large a visitor's run may be, and that a run names nothing foreign."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,16 @@ class Limits:
     local: Share = Share(running=64, queued=500)  # the machine's own user; only a slip of a script would queue more
     visitor: Share = Share(running=1, queued=2)
     operators: frozenset[str] = frozenset()  # owners who run this lab, though they come as others do
+    visitors_fetch_bytes: int = 60_000_000_000  # that one repository may bring for a visitor: a model of 27 billion weights is 54 GB
     no_runs: str = ""  # why this lab takes on no run of anybody, as a sentence; "" where it does
 
     def trusts(self, owner: str) -> bool:
         """Whether no bounds are set to an owner's runs."""
         return owner == LOCAL_OWNER or owner in self.operators
+
+    def fetch_bound(self, owner: str) -> int | None:
+        """How many bytes one repository may bring for an owner; None: as many as the disk takes."""
+        return None if self.trusts(owner) else self.visitors_fetch_bytes
 
     def of(self, owner: str) -> Share:
         """The share of an owner."""
@@ -61,8 +67,18 @@ ELSEWHERE = "Duplicate the Space and choose a GPU of its own, or run the lab on 
 
 
 def limits_here(operators: frozenset[str] = frozenset(), environment: Mapping[str, str] = os.environ) -> Limits:
-    """What this machine allows, and who runs the lab on it."""
-    return Limits(operators=operators, no_runs=ON_ZERO_GPU if has_zero_gpu(environment) else "")
+    """What this machine and its settings (LORASAE_VISITORS_FETCH_GB) allow, and who runs the lab on it.
+
+    Raises:
+        LabError: For a setting that means nothing.
+    """
+    gigabytes = environment.get("LORASAE_VISITORS_FETCH_GB") or f"{Limits.visitors_fetch_bytes / 1e9:g}"
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", gigabytes, re.ASCII):
+        asked = f"LORASAE_VISITORS_FETCH_GB={gigabytes} was given"
+        raise LabError(asked, "It is the number of gigabytes that a visitor's model may have", "Give a number, such as 60")
+    return Limits(
+        operators=operators, visitors_fetch_bytes=int(float(gigabytes) * 1e9), no_runs=ON_ZERO_GPU if has_zero_gpu(environment) else ""
+    )
 
 
 def refuse_where_nothing_runs(limits: Limits) -> None:

@@ -39,7 +39,7 @@ _ENDED_WITH_A_WORD = ("succeeded", "stopped", "failed")
 class Launcher(Protocol):
     """Whatever starts a run's process; the claim is handed on to it."""
 
-    def __call__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None) -> Worker: ...
+    def __call__(self, run: Run, claim: Claim, owner: str, device: str, token: str | None, most_bytes: int | None) -> Worker: ...
 
 
 @dataclass
@@ -222,7 +222,8 @@ class Scheduler:
             run.write_status(_beginning(before))
             self.index.start(row.run_id, device)
             try:
-                worker = self.launcher(run, claim, row.owner, device, self.tokens.of(row.run_id))
+                token, most_bytes = self.tokens.of(row.run_id), self.limits.fetch_bound(row.owner)
+                worker = self.launcher(run, claim, row.owner, device, token, most_bytes)
             except OSError as error:
                 self._fail(run, f"No process could be started for it: {error.strerror or error}")
                 return False

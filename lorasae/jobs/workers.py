@@ -106,18 +106,20 @@ class FoundWorker:
             time.sleep(0.02)
 
 
-def start_worker(run: Run, claim: Claim, owner: str, device: str, token: str | None = None) -> StartedWorker:
+def start_worker(run: Run, claim: Claim, owner: str, device: str, token: str | None = None, most_bytes: int | None = None) -> StartedWorker:
     """A fresh process for the run. It is born with the claim, so that no instant exists in which nobody or two hold the run.
 
-    It has a session of its own: a closed terminal or a killed app does not end it. It is told the token that its owner has for the Hub.
+    It has a session of its own: a closed terminal or a killed app does not end it. It is told the token that its owner has for the Hub,
+    and how many bytes one repository may bring for them.
 
     Raises:
         OSError: If the system has no room for another process.
     """
     environment = {**worker_environment(os.environ, device), **claim.handed_on()}
+    bound = [] if most_bytes is None else [f"--most-bytes={most_bytes}"]
     with run.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lorasae.training.recipe", str(run.folder), "--token-on-stdin"],
+            [sys.executable, "-m", "lorasae.training.recipe", str(run.folder), "--token-on-stdin", *bound],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=log,

@@ -28,12 +28,13 @@ class PartsDesk:
         self._missing: dict[str, tuple[type[LabError], str, str]] = {}  # by run: why it cannot be opened yet
         self._turns = threading.Lock()  # one at a time: each has the whole line, and what one fetches the next may need
 
-    def begin(self, run: Run, token: HubToken) -> None:
+    def begin(self, run: Run, token: HubToken, most_bytes: int | None) -> None:
         """Fetch what is not here; nothing happens if all is, or if it is under way.
 
         Args:
             run: A run that was opened from the Hub.
             token: As whom the Hub is asked; it is let go when this is done.
+            most_bytes: That one repository may bring; None: as many as the disk takes.
         """
         missing = still_to_fetch(run.config)
         with self._lock:
@@ -44,7 +45,7 @@ class PartsDesk:
                 return
             found = f"What it is made of is being fetched from the Hub: {', '.join(missing)}"
             self._missing[run.run_id] = (StillFetching, found, "Try again in a few minutes")
-        threading.Thread(target=self._fetch, args=(run, token), name="parts", daemon=True).start()
+        threading.Thread(target=self._fetch, args=(run, token, most_bytes), name="parts", daemon=True).start()
 
     def refuse_unready(self, run: Run) -> None:
         """Refuse to look inside a run whose model or SAEs are not here.
@@ -59,11 +60,12 @@ class PartsDesk:
             kind, found, remedy = problem
             raise kind(_asked(run), found, remedy)
 
-    def _fetch(self, run: Run, token: HubToken) -> None:
+    def _fetch(self, run: Run, token: HubToken, most_bytes: int | None) -> None:
         problem: tuple[type[LabError], str, str] | None = None
         try:
             with self._turns:
-                Errands().run("lorasae.planning.run_parts", {"run": str(run.folder)}, _asked(run), LIMIT_S, online=True, token=token)
+                wanted = {"run": str(run.folder), "most_bytes": most_bytes}
+                Errands().run("lorasae.planning.run_parts", wanted, _asked(run), LIMIT_S, online=True, token=token)
         except LabError as error:
             problem = (LabError, error.found, f"{error.remedy}. Then open the adapter again, on the page Gallery")
         except Exception:  # noqa: BLE001  # whoever looks must not be told to wait for ever

@@ -9,6 +9,7 @@ from typing import Any
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.catalog import resolve
 from lorasae.sources.fetching import Progress
+from lorasae.sources.hub_access import fetching_at_most
 from lorasae.sources.language_model import load_tokenizer, local_folder, pinned
 from lorasae.sources.model_files import fetch_weights
 from lorasae.sources.sae_weights import fetch_sae
@@ -34,7 +35,8 @@ def fetch_parts(run: Run, progress: Progress | None = None) -> None:
 
 
 def _answer(asked: dict[str, Any], _asked_at: float) -> dict[str, Any]:
-    fetch_parts(Run(Path(asked["run"])))
+    with fetching_at_most(asked.get("most_bytes")):
+        fetch_parts(Run(Path(asked["run"])))
     return {}
 
 

@@ -20,7 +20,7 @@ from huggingface_hub.file_download import DryRunFileInfo, http_get, repo_folder_
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from lorasae.errors import LabError
-from lorasae.sources.hub_access import token_in_use
+from lorasae.sources.hub_access import most_bytes, token_in_use
 from lorasae.sources.hub_problems import hub_problems_told
 
 Progress = Callable[[str, int, int], None]  # repository, bytes that are here, bytes in all
@@ -63,8 +63,8 @@ def fetch(
         known: Names to suggest for a mistyped repository.
 
     Raises:
-        LabError: For a repository that is unknown or gated, a file that it lacks, no network, a full disk, or content that is not what the
-            Hub states.
+        LabError: For a repository that is unknown or gated, a file that it lacks, no network, more than may be
+            fetched, a full disk, or content that is not what the Hub states.
     """
     with hub_problems_told(asked, repository, known):
         found = _looked_up(repository, names, optional, revision)
@@ -113,6 +113,9 @@ def is_known_to_lack(repository: str, name: str, revision: str | None) -> bool:
 
 
 def _refuse_if_too_large(asked: str, repository: str, n_bytes: int) -> None:
+    if (most := most_bytes()) is not None and n_bytes > most:
+        found = f"{repository} would bring {n_bytes / 1e9:.1f} GB; in this lab, visitors fetch up to {most / 1e9:g} GB of one repository"
+        raise LabError(asked, found, "Choose a smaller one, or ask whoever runs this lab to raise LORASAE_VISITORS_FETCH_GB")
     cache = Path(constants.HF_HUB_CACHE)
     there = next((folder for folder in (cache, *cache.parents) if folder.is_dir()), cache)
     if n_bytes > (free := shutil.disk_usage(there).free):

@@ -1,4 +1,4 @@
-"""As whom the Hub is asked: as the machine's own user, as a visitor with a token of theirs, or as nobody.
+"""As whom the Hub is asked: as the machine's own user, as a visitor with a token of theirs, or as nobody; and how much it may send.
 
 A token reaches the process that works for somebody over its standard input: not in its environment, not on its command line, not in a file.
 There it counts inside one block.
@@ -14,6 +14,7 @@ from lorasae.identity import access_of
 
 HubToken = str | bool | None  # None: the login of this machine's own user, if any; False: none at all
 
+_MOST_BYTES: ContextVar[int | None] = ContextVar("most_bytes", default=None)
 _WAYS_IN = {
     "local": "log in with hf auth login",
     "sign-in": "sign in with Hugging Face",
@@ -30,6 +31,21 @@ def asking_as(token: HubToken) -> Iterator[None]:
         yield
     finally:
         _TOKEN.reset(before)
+
+
+@contextmanager
+def fetching_at_most(n_bytes: int | None) -> Iterator[None]:
+    """Inside the block, no repository may bring more than so many bytes; None: as many as the disk takes."""
+    before = _MOST_BYTES.set(n_bytes)
+    try:
+        yield
+    finally:
+        _MOST_BYTES.reset(before)
+
+
+def most_bytes() -> int | None:
+    """How much one repository may bring."""
+    return _MOST_BYTES.get()
 
 
 def token_in_use() -> HubToken:

@@ -29,7 +29,7 @@ from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.sources.data import Chunks, micro_batches, step_chunks
-from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin
+from lorasae.sources.hub_access import HubToken, asking_as, fetching_at_most, token_from_stdin
 from lorasae.sources.language_model import chosen_device
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
@@ -228,11 +228,11 @@ def _evaluated(measurement: Measurement) -> dict[str, float | None]:
     return {**_values(measurement), "gap_closed_error": plain(error)}
 
 
-def main(folder: str, token: HubToken = None) -> int:
+def main(folder: str, token: HubToken = None, most_bytes: int | None = None) -> int:
     """Do the run in a process of its own; what is to be said is in its log by now, and goes to stderr where that is not the log."""
     run = Run(Path(folder))
     try:
-        with asking_as(token):
+        with asking_as(token), fetching_at_most(most_bytes):
             adapt(run)
     except (LabError, Stopped) as ending:
         if not run.log.exists() or not os.path.samestat(os.fstat(sys.stderr.fileno()), run.log.stat()):
@@ -242,6 +242,7 @@ def main(folder: str, token: HubToken = None) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1], token_from_stdin() if "--token-on-stdin" in sys.argv[2:] else None)
+    bounds = [int(word.partition("=")[2]) for word in sys.argv[2:] if word.startswith("--most-bytes=")]
+    code = main(sys.argv[1], token_from_stdin() if "--token-on-stdin" in sys.argv[2:] else None, next(iter(bounds), None))
     sys.stderr.flush()
     os._exit(code)  # everything is on the disk; taking torch apart would take seconds that a restart does not have

@@ -47,7 +47,7 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
     @app.post("/lab/open")
     def opened(visitor: Starter, body: Named, hub: HubClient) -> Answer:
         run = reopen(lab.store, body.repo_id, hub, visitor, permitted=lambda config: refuse_closed(config, visitor, hub.token))
-        lab.parts.begin(run, hub.token)
+        lab.parts.begin(run, hub.token, lab.jobs.limits.fetch_bound(visitor))
         return Answer({"run_id": run.run_id})
 
     @app.get("/lab/runs/{run_id}/publishing")

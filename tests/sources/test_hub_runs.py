@@ -16,7 +16,7 @@ from lorasae.sources.model_files import fetch_weights
 from lorasae.sources.registry import registry
 from lorasae.store.commit_record import recorded_commits
 from lorasae.store.runs import RunStore
-from lorasae.training.recipe import adapt
+from lorasae.training.recipe import adapt, main
 from lorasae.training.supervision import Nobody, Stopped
 from tests.hub.client import run_client
 from tests.hub.miniatures import publish
@@ -112,6 +112,18 @@ def test_a_download_can_be_paused(world, hub, tmp_path, monkeypatch):
         adapt(run, Pause())
     assert run.status.state == "interrupted"
     assert adapt(run)["model_revision"] == COMMIT
+
+
+def test_a_visitors_run_fetches_no_repository_larger_than_the_lab_allows(world, hub, tmp_path):
+    run = RunStore(tmp_path / "home").create(hub_run(world))
+    sae = hub.files[registry()[RELEASE]["repo_id"]]
+    most_bytes = sum(map(len, sae.values())) + 1
+    assert most_bytes < len(hub.files[MODEL]["model.safetensors"])
+    assert main(str(run.folder), False, most_bytes) == 1
+    assert run.status.state == "failed" and "in this lab, visitors fetch up to" in run.status.message
+    assert "LORASAE_VISITORS_FETCH_GB" in run.status.message
+    assert not [path for method, path, _ in hub.asked if method == "GET" and path.endswith("model.safetensors")]
+    assert main(str(run.folder), False, len(hub.files[MODEL]["model.safetensors"]) * 2) == 0
 
 
 def test_a_run_goes_on_with_the_commits_it_was_begun_with_though_the_branch_has_moved(hub_world, hub_cache, tmp_path):
