@@ -48,6 +48,18 @@ def test_another_text_can_be_measured(opened, tmp_path):
     assert metrics["ce_original"][0] != opened.result["results"]["ce_original"]["value"]
 
 
+@pytest.mark.parametrize(
+    ("token", "said"), [(10_000, r"holds the token 10000; the model knows tokens up to \d+\. Measure on"), (-1, "below 0")]
+)
+def test_held_out_text_that_is_not_of_this_model_is_refused(finished, tmp_path, token, said):
+    copied = Run(shutil.copytree(finished.folder, tmp_path / finished.run_id))
+    chunks = np.load(copied.heldout)
+    chunks[0, 3] = token
+    np.save(copied.heldout, chunks)
+    with pytest.raises(LabError, match=said):
+        measure_again(OpenedRun(copied))
+
+
 def test_a_comparison_is_what_plain_passes_under_each_condition_say(opened):
     comparison, _ = compared(opened)
     ids = torch.tensor([comparison.ids])

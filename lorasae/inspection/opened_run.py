@@ -168,11 +168,20 @@ class OpenedRun:
         return np.isin(ids.cpu().numpy().flatten(), list(special))
 
     def heldout(self) -> Chunks:
-        """The held-out text that the run was measured on."""
+        """The held-out text that the run was measured on.
+
+        Raises:
+            LabError: If it is not there, or is no text of this model: a stranger may have written it.
+        """
+        asked, remedy = f"The held-out text of the run {self.run.run_id} was asked for", "Measure on another text: --data FILE"
         if not self.run.heldout.exists():
-            asked = f"The held-out text of the run {self.run.run_id} was asked for"
-            raise LabError(asked, f"It is not in {self.run.folder}", "Measure on another text: --data FILE")
-        return np.load(self.run.heldout, allow_pickle=False)
+            raise LabError(asked, f"It is not in {self.run.folder}", remedy)
+        chunks = np.load(self.run.heldout, allow_pickle=False)
+        n_tokens = int(self.loaded.model.get_input_embeddings().weight.shape[0])  # type: ignore[union-attr]
+        if chunks.size and not 0 <= chunks.min() <= chunks.max() < n_tokens:
+            found = f"It holds the token {int(chunks.max())}; the model knows tokens up to {n_tokens - 1}"
+            raise LabError(asked, found if chunks.max() >= n_tokens else "It holds a token below 0", remedy)
+        return chunks
 
     def _opened(self, card: SAECard, hook_point: HookPoint, sae: FrozenSAE, spliced: bool) -> OpenedSAE:
         return OpenedSAE(card, hook_point, sae, spliced, self.can_change(hook_point))
