@@ -200,6 +200,30 @@ def test_a_home_that_was_there_before_gets_nothing_and_what_was_deleted_stays_de
     assert [each.run_id for each in bench.store.all()] == [other.run_id]
 
 
+def test_a_place_that_hangs_at_the_start_is_not_waited_for_and_fills_no_home_later(bench, tmp_path, monkeypatch, capfd):
+    run = bench.run()
+    bench.look(everything=True)
+    hangs, free = threading.Event(), threading.Event()
+
+    def hanging(source: Path, target: Path) -> None:
+        hangs.set()
+        free.wait(30)
+        copy_file(source, target)
+
+    monkeypatch.setattr("lorasae.keeping.restoring.copy_file", hanging)
+    monkeypatch.setattr("lorasae.keeping.restoring._SILENT_S", 0.3)
+    store, started = RunStore(tmp_path / "other"), time.monotonic()
+    keeper = restored(store, bench.place)
+    assert hangs.is_set() and time.monotonic() - started < 10
+    assert "it has not answered for" in keeper.problems()[0] and keeper.problems()[0] in capfd.readouterr().err
+    late = next(each for each in threading.enumerate() if each.name == "restoring")
+    free.set()
+    late.join(10)
+    assert not late.is_alive() and not list(store.all())
+    monkeypatch.undo()
+    assert restored(store, bench.place).problems() == [] and [each.run_id for each in store.all()] == [run.run_id]
+
+
 def test_a_restoring_that_was_cut_off_goes_on_at_the_next_start(bench, tmp_path, monkeypatch):
     runs = [bench.run(name=str(n)) for n in range(3)]
     bench.look()
