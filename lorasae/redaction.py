@@ -17,6 +17,14 @@ _SECRETS = (
 )
 
 
+_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY")
+
+
+def is_secret_name(variable: str) -> bool:
+    """Whether a variable of the environment is of a kind that holds secrets: no process that we start is given it."""
+    return any(word in variable.upper() for word in _SECRET_WORDS)
+
+
 def redacted(text: str) -> str:
     """The text with `…` in place of everything that looks like a secret."""
     for pattern, instead in _SECRETS:

@@ -243,7 +243,7 @@ def test_an_errand_sees_no_secret_of_the_app(tmp_path, monkeypatch):
     online = Errands().run("telling", {}, "A thing was asked for", 20, online=True)
     assert "hidden" not in json.dumps(online) and online["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
     own, theirs = (Errands().run("telling", {}, "A thing was asked for", 20, online=True, token=token) for token in (None, "hf_a_visitors"))
-    assert (own.pop("asks as"), theirs.pop("asks as"), online["asks as"]) == ("hf_hidden", "hf_a_visitors", None)
+    assert (own.pop("asks as"), theirs.pop("asks as"), online["asks as"]) == ("hf_hidden", "hf_a_visitors", False)
     assert "hidden" not in json.dumps(own) and "visitors" not in json.dumps(theirs)
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from lorasae.identity import LOCAL_OWNER
 from lorasae.planning.errand import hand_over
+from lorasae.redaction import is_secret_name
 from lorasae.store.claims import Claim
 from lorasae.store.run_folder import Run
 
@@ -22,7 +23,6 @@ _KEPT = {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME", 
     "HF_HUB_DISABLE_IMPLICIT_TOKEN", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 }  # fmt: skip
 _KEPT_BEGINNINGS = ("LC_", "HF_HUB_", "HF_XET_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "CUBLAS_", "NCCL_")
-_SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "KEY")
 _KILL_WAIT_S = 10.0
 
 
@@ -166,7 +166,7 @@ def devices(environment: Mapping[str, str] = os.environ, dev: Path = Path("/dev"
 
 
 def _is_kept(name: str) -> bool:
-    return name in _KEPT or (name.startswith(_KEPT_BEGINNINGS) and not any(word in name for word in _SECRET_WORDS))
+    return name in _KEPT or (name.startswith(_KEPT_BEGINNINGS) and not is_secret_name(name))
 
 
 def _signal(pid: int, number: signal.Signals, *, group: bool) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lorasae.errors import LabError
-from lorasae.redaction import redacted
+from lorasae.redaction import is_secret_name, redacted
 from lorasae.sources.hub_access import HubToken, asking_as, token_from_stdin, token_itself
 
 
@@ -99,8 +99,7 @@ def hand_over(process: "subprocess.Popen[bytes]", token: HubToken) -> None:
 
 def _environment(online: bool) -> dict[str, str]:
     """Ours without its secrets, without the Hub unless it is meant, and without a login there: that is handed over where it is meant."""
-    secret = ("SECRET", "PASSWORD", "_KEY", "TOKEN")
-    kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in secret)}
+    kept = {name: value for name, value in os.environ.items() if not is_secret_name(name)}
     kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"  # also not the one that `hf auth login` left on the disk
     if not online:
         kept |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
