@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.chromium import FLAGS, find
+from tests.hub.server import LocalHub, local_hub
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = os.environ.get("LORASAE_SCREENSHOTS")  # a folder: the tour of the product leaves its pictures there
@@ -91,6 +92,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabProcess]:
     process = LabProcess(tmp_path_factory.mktemp("lab") / "home").start()
     yield process
     process.stop()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    """A Hub of its own for every test, empty."""
+    with local_hub(tmp_path / "hub") as running:
+        yield running
 
 
 @dataclass

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import EXAMPLE_FOLDER
 from tests.browser.conftest import LabProcess, Visit
-from tests.hub.server import LocalHub, local_hub
+from tests.hub.server import LocalHub
 from tests.test_gallery import card, published_run
 from tests.web.test_gallery import foreign
 
@@ -33,12 +33,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "erin/an-adapter-with-a-card-of-her-own": {"license": "mit", "base_model": "meta-llama/Llama-3.1-8B"},
 }  # fmt: skip
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    with local_hub(tmp_path / "hub") as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,17 +11,11 @@ from playwright.sync_api import Page, expect
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import EXAMPLE_FOLDER
 from tests.browser.conftest import LabProcess, Visit
-from tests.hub.server import LocalHub, local_hub
+from tests.hub.server import LocalHub
 
 RUN_ID = "20260101-000000-b00001"
 TOKEN = "test-token-that-must-be-nowhere"
 REPO = "alice/pocket-adapter"
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    with local_hub(tmp_path / "hub") as running:
-        yield running
 
 
 @pytest.fixture
