@@ -10,7 +10,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,56 +33,64 @@ class StepOutcome:
     finite: bool  # False: the adapter was left as it was
 
 
-def accumulate_gradients(
-    model: nn.Module,
-    micro_batches: Sequence[Tensor],
-    transforms: Mapping[HookPoint, Transform],
-    special_tokens: SpecialTokens,
-    reduction: Reduction,
-) -> float:
-    """Add the gradient of one step's loss to the adapter and return the step's KL in nats per scored token.
+class Gradients(Protocol):
+    """A way to the gradient of one step. The reference below is plain; a faster one must equal it to rounding."""
 
-    Args:
-        model: The model with its adapter attached.
-        micro_batches: Token ids, each `(micro_batch, pos)`; together they are the step.
-        transforms: The SAEs' `reconstruct` at their hook points.
-        special_tokens: Which positions are spliced and scored.
-        reduction: As in `kl_divisor`.
-    """
-    n_scored = sum(int(special_tokens.scored_positions(ids).sum()) for ids in micro_batches)
-    divisor = kl_divisor(reduction, n_scored, sum(len(ids) for ids in micro_batches))
-    total = 0.0
-    for ids in micro_batches:
-        kl_sum = _student_kl(model, ids, transforms, special_tokens)
-        (kl_sum / divisor).backward()
-        total += kl_sum.item()
-    return total / max(1, n_scored)
+    def accumulate(self, micro_batches: Sequence[Tensor]) -> float:
+        """Add the gradient of one step's loss to the adapter and return the step's KL in nats per scored token.
+
+        Args:
+            micro_batches: Token ids, each `(micro_batch, pos)`; together they are the step.
+        """
+        ...
 
 
-def _student_kl(model: nn.Module, ids: Tensor, transforms: Mapping[HookPoint, Transform], special_tokens: SpecialTokens) -> Tensor:
-    """Sum of the KL over the scored positions of one micro-batch, with gradients to the adapter."""
-    with torch.no_grad(), adapter_off(model), evaluating(model):
-        teacher_logits = model(input_ids=ids, use_cache=False).logits
-    with spliced(model, transforms, special_tokens):
-        student_logits = model(input_ids=ids, use_cache=False).logits
-    return kl_divergence(teacher_logits, student_logits)[special_tokens.scored_positions(ids)].sum()
+@dataclass(frozen=True)
+class ReferenceGradients:
+    """Two full forward passes of the model as it is, one of them with hooks, and autograd."""
+
+    model: nn.Module  # with its adapter attached
+    transforms: Mapping[HookPoint, Transform]  # the SAEs' `reconstruct` at their hook points
+    special_tokens: SpecialTokens  # which positions are spliced and scored
+    reduction: Reduction  # as in `kl_divisor`
+
+    def accumulate(self, micro_batches: Sequence[Tensor]) -> float:
+        """As in Gradients."""
+        train_adapter_only(self.model)
+        n_scored = sum(int(self.special_tokens.scored_positions(ids).sum()) for ids in micro_batches)
+        divisor = kl_divisor(self.reduction, n_scored, sum(len(ids) for ids in micro_batches))
+        total = 0.0
+        for ids in micro_batches:
+            kl_sum = self._student_kl(ids)
+            (kl_sum / divisor).backward()
+            total += kl_sum.item()
+        return total / max(1, n_scored)
+
+    def _student_kl(self, ids: Tensor) -> Tensor:
+        """Sum of the KL over the scored positions of one micro-batch, with gradients to the adapter."""
+        with torch.no_grad(), adapter_off(self.model), evaluating(self.model):
+            teacher_logits = self.model(input_ids=ids, use_cache=False).logits
+        with spliced(self.model, self.transforms, self.special_tokens):
+            student_logits = self.model(input_ids=ids, use_cache=False).logits
+        return kl_divergence(teacher_logits, student_logits)[self.special_tokens.scored_positions(ids)].sum()
 
 
-def reference_step(
-    model: nn.Module,
+def optimizer_step(
+    gradients: Gradients,
     optimizer: torch.optim.Optimizer,
     micro_batches: Sequence[Tensor],
-    transforms: Mapping[HookPoint, Transform],
-    special_tokens: SpecialTokens,
     *,
     learning_rate: float,
     gradient_clip: float | None,
-    reduction: Reduction,
 ) -> StepOutcome:
     """One whole optimizer step. A loss or gradient that is not finite leaves adapter and optimizer untouched."""
-    train_adapter_only(model)
     optimizer.zero_grad(set_to_none=True)
-    kl = accumulate_gradients(model, micro_batches, transforms, special_tokens, reduction)
+    kl = gradients.accumulate(micro_batches)
+    return moved(optimizer, kl, learning_rate=learning_rate, gradient_clip=gradient_clip)
+
+
+def moved(optimizer: torch.optim.Optimizer, kl: float, *, learning_rate: float, gradient_clip: float | None) -> StepOutcome:
+    """Clip the gradient that was accumulated and move the adapter by it, if it and the loss are finite."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, math.inf if gradient_clip is None else gradient_clip).item()
     finite = math.isfinite(kl) and math.isfinite(norm)

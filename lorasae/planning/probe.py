@@ -12,7 +12,7 @@ import torch
 from lorasae.config import RunConfig, run_config
 from lorasae.core.adapter import adapter_parameters
 from lorasae.core.evaluate import ALL, measure
-from lorasae.core.step import reference_step
+from lorasae.core.step import ReferenceGradients, optimizer_step
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load
 from lorasae.training.workbench import attach_adapter, peak_memory_bytes
@@ -28,19 +28,13 @@ def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(adapter_parameters(model), lr=config.train.learning_rate, fused=True)
     start_s = time.time() - asked_at  # imports included: they are a part of every run's start
     transforms = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
+    gradients = ReferenceGradients(model, transforms, loaded.special_tokens, config.train.kl_reduction)
 
     def step_s(micro_batches: list[torch.Tensor]) -> float:
         _settle(loaded)
         began = time.monotonic()
-        reference_step(
-            model,
-            optimizer,
-            micro_batches,
-            transforms,
-            loaded.special_tokens,
-            learning_rate=config.train.learning_rate,
-            gradient_clip=config.train.gradient_clip,
-            reduction=config.train.kl_reduction,
+        optimizer_step(
+            gradients, optimizer, micro_batches, learning_rate=config.train.learning_rate, gradient_clip=config.train.gradient_clip
         )
         _settle(loaded)
         return time.monotonic() - began

@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in lorasae/__main__.py
 import torch
 
 from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
-from lorasae.core.step import StepOutcome, learning_rate_at, reference_step
+from lorasae.core.step import StepOutcome, learning_rate_at, optimizer_step
 from lorasae.errors import LabError
 from lorasae.home import home
 from lorasae.sources.data import Chunks, micro_batches, step_chunks
@@ -176,15 +176,12 @@ def take_step(bench: Workbench, step: int) -> tuple[float, StepOutcome]:
     config, train = bench.config, bench.config.train
     chunks = step_chunks(bench.corpus.train, config.seed, step, config.sequences_per_step)
     learning_rate = learning_rate_at(step, config.n_steps, train.learning_rate, train.schedule, train.warmup_fraction)
-    outcome = reference_step(
-        bench.model,
+    outcome = optimizer_step(
+        bench.gradients,
         bench.optimizer,
         list(micro_batches(chunks, config.micro_batch_size, bench.loaded.device)),
-        bench.transforms,
-        bench.loaded.special_tokens,
         learning_rate=learning_rate,
         gradient_clip=train.gradient_clip,
-        reduction=train.kl_reduction,
     )
     return learning_rate, outcome
 

@@ -21,6 +21,7 @@ from lorasae.core.adapter import adapter_parameters, adapter_weights, attach, lo
 from lorasae.core.evaluate import Measurement
 from lorasae.core.hook_points import HookPoint, decoder_blocks, module_path, place
 from lorasae.core.splice import Transform
+from lorasae.core.step import Gradients, ReferenceGradients
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, Corpus, prepare, refuse_without_text
 from lorasae.sources.fetching import Progress
@@ -49,7 +50,7 @@ class Workbench:
     corpus: Corpus
     model: PeftModel
     optimizer: torch.optim.Optimizer
-    transforms: dict[HookPoint, Transform]
+    gradients: Gradients
     pace: Pace
     turn: Turn  # at the device, which inspection may want too
 
@@ -84,7 +85,8 @@ def set_up(run: Run, report: Report, stop: StopRequest, turn: Turn) -> Workbench
         adapter_parameters(model), lr=config.train.learning_rate, weight_decay=config.train.weight_decay, fused=True
     )
     transforms: dict[HookPoint, Transform] = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
-    bench = Workbench(run, config, loaded, corpus, model, optimizer, transforms, Pace(), turn)
+    gradients = ReferenceGradients(model, transforms, loaded.special_tokens, config.train.kl_reduction)
+    bench = Workbench(run, config, loaded, corpus, model, optimizer, gradients, Pace(), turn)
     bench.pace.plan(config, len(corpus.heldout), size_of_part(len(corpus.heldout)))
     return bench
 

@@ -8,7 +8,7 @@ from lorasae.core.hook_points import HookPoint
 from lorasae.core.sae import sae_from_weights
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.splice import spliced
-from lorasae.core.step import reference_step
+from lorasae.core.step import ReferenceGradients, optimizer_step
 from tests.toys import D_IN, FAMILIES, N_LAYERS, VOCAB, tiny_model
 
 SPECIAL = SpecialTokens(bypassed=(1, 2), unscored=(1, 2))
@@ -36,19 +36,8 @@ def test_fifteen_steps_bring_the_adapted_model_nearer_to_the_original(family, pl
     frozen = {name: parameter.clone() for name, parameter in model.named_parameters() if not parameter.requires_grad}
     sae_before = {name: tensor.clone() for name, tensor in sae.state_dict().items()}
     optimizer = torch.optim.AdamW(adapter_parameters(model), weight_decay=0.0)
-    outcomes = [
-        reference_step(
-            model,
-            optimizer,
-            [ids[:2], ids[2:]],
-            {hook_point: sae.reconstruct},
-            SPECIAL,
-            learning_rate=1e-2,
-            gradient_clip=1.0,
-            reduction="mean",
-        )
-        for _ in range(15)
-    ]
+    gradients = ReferenceGradients(model, {hook_point: sae.reconstruct}, SPECIAL, "mean")
+    outcomes = [optimizer_step(gradients, optimizer, [ids[:2], ids[2:]], learning_rate=1e-2, gradient_clip=1.0) for _ in range(15)]
     assert outcomes[0].kl > 1e-4 and outcomes[-1].kl < 0.95 * outcomes[0].kl and all(outcome.finite for outcome in outcomes)
     assert all(torch.equal(parameter, frozen[name]) for name, parameter in model.named_parameters() if name in frozen)
     assert all(torch.equal(tensor, sae_before[name]) for name, tensor in sae.state_dict().items())

@@ -18,7 +18,7 @@ from lorasae.core.losses import Reduction
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.splice import Transform, spliced
-from lorasae.core.step import StepOutcome, accumulate_gradients, learning_rate_at, reference_step
+from lorasae.core.step import ReferenceGradients, StepOutcome, learning_rate_at, optimizer_step
 from tests.core.toys import BOS, EOS, FAMILIES, NO_SPECIAL, SPECIAL, IdentitySAE, adapted_model, resid, some_ids, sparse_sae, tiny_model
 
 SAEs = Mapping[HookPoint, FrozenSAE]
@@ -39,7 +39,7 @@ def gradients_of(
 ) -> tuple[float, list[Tensor]]:
     model.zero_grad()
     train_adapter_only(model)
-    kl = accumulate_gradients(model, batches, reconstructions(saes), special, reduction)
+    kl = ReferenceGradients(model, reconstructions(saes), special, reduction).accumulate(batches)
     return kl, gradients(model)
 
 
@@ -58,9 +58,8 @@ def step(
     special: SpecialTokens = SPECIAL,
     reduction: Reduction = "mean",
 ) -> StepOutcome:
-    return reference_step(
-        model, optimizer, [ids], transforms, special, learning_rate=learning_rate, gradient_clip=gradient_clip, reduction=reduction
-    )
+    gradients = ReferenceGradients(model, transforms, special, reduction)
+    return optimizer_step(gradients, optimizer, [ids], learning_rate=learning_rate, gradient_clip=gradient_clip)
 
 
 # --- the gradient, against finite differences in float64
@@ -137,7 +136,7 @@ def test_an_adapter_between_two_saes_learns_through_the_upper_one() -> None:
 
     cut = {**reconstructions(TWO_SAES), resid(2): lambda x: TWO_SAES[resid(2)].reconstruct(x.detach())}
     model.zero_grad()
-    accumulate_gradients(model, [some_ids()], cut, NO_SPECIAL, "mean")
+    ReferenceGradients(model, cut, NO_SPECIAL, "mean").accumulate([some_ids()])
     assert all(gradient.abs().sum() == 0 for gradient in gradients(model))
     assert largest_error(model, some_ids(2, 8), TWO_SAES, "mean", n=6) < 1e-6
 
