@@ -24,24 +24,6 @@ from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.splice import Transform, spliced
 from lorasae.core.statistics import CountingReconstruction, Observer, PerSequence, SiteStatistics, jackknife
 
-Condition = Literal["original", "original_sae", "adapted_sae", "adapted", "zero"]
-BEFORE: tuple[Condition, ...] = ("original", "original_sae", "zero")
-ALL: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae", "adapted", "zero")
-
-
-@contextmanager
-def condition(
-    model: nn.Module, name: Condition, transforms: Mapping[HookPoint, Transform], special_tokens: SpecialTokens
-) -> Iterator[None]:
-    """Inside the block `model` runs under the named condition; `transforms` are the SAEs' reconstructions (or observers of the stream)."""
-    with ExitStack() as stack:
-        if name in ("original", "original_sae", "zero"):
-            stack.enter_context(adapter_off(model))
-        if transforms:
-            stack.enter_context(spliced(model, transforms, special_tokens))
-        yield
-
-
 @dataclass
 class Measurement:
     """Per-sequence sums of every condition, from which all metrics follow, and what the SAEs did."""

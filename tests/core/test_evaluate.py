@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lorasae.core.adapter import adapter_off, train_adapter_only
-from lorasae.core.evaluate import BEFORE, Measurement, measure
+from lorasae.core.conditions import BEFORE
+from lorasae.core.evaluate import Measurement, measure
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.splice import Transform, spliced
