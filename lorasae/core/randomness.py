@@ -43,7 +43,8 @@ class Randomness:
         self._state = {**self._state, **{kind: state[kind] for kind in self._state if kind in state}}
 
     def _reached(self) -> dict[str, Tensor]:
-        return {"cpu": torch.get_rng_state(), **{"cuda": torch.cuda.get_rng_state(gpu) for gpu in self._gpus}}
+        reached = {"cpu": torch.get_rng_state()}
+        return {**reached, "cuda": torch.cuda.get_rng_state(self._gpus[0])} if self._gpus else reached
 
     def _go_to(self, state: Mapping[str, Tensor]) -> None:
         torch.set_rng_state(state["cpu"])
