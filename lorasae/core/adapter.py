@@ -141,6 +141,11 @@ def attach(
         return model
 
 
+def adapter_in_use(model: nn.Module) -> str | None:
+    """The name of the adapter that acts; None for a bare model. Here there is never more than one at a time."""
+    return model.active_adapter if isinstance(model, PeftModel) else None  # type: ignore[return-value]
+
+
 @contextmanager
 def in_use(model: PeftModel, name: str) -> Iterator[None]:
     """Inside the block the adapter `name` is the one that acts and can be trained; afterwards, the one before."""

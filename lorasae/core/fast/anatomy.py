@@ -101,13 +101,15 @@ def anatomy(model: nn.Module) -> Anatomy:
     """Take a causal LM apart, bare or wrapped by PEFT.
 
     Raises:
-        NoAnatomy: For a family, or a variant of one, that is not known here.
+        NoAnatomy: For a family, or a variant of one, that is not known here, and for a model with hooks, which would not be called.
     """
     config = text_config(model)
     if config.model_type not in _FAMILIES:
         raise NoAnatomy(f"models of the family {config.model_type!r} have none")
     if getattr(config, "use_bidirectional_attention", False) or getattr(config, "add_cross_attention", False):
         raise NoAnatomy("its attention looks ahead, or at another model")
+    if any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+        raise NoAnatomy("there are hooks on its modules")
     bare = unwrapped(model)
     backbone = bare.get_submodule(decoder_blocks_path(model).rpartition(".")[0])
     names = _FAMILIES[config.model_type]

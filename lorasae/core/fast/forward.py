@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lorasae.core.fast.anatomy import Anatomy, Attention, Block, Mlp, rotations
 from lorasae.core.fast.attention import causal_attention
+from lorasae.core.fast.kl_head import Head
 from lorasae.core.fast.maps import Maps, frozen_map
 from lorasae.core.fast.pointwise import normed, rotated
 from lorasae.core.hook_points import HookPoint, Site
@@ -38,12 +40,23 @@ class Insertions:
 NOTHING = Insertions()
 
 
+def blocks_below(hook_point: HookPoint) -> int:
+    """How many blocks are the same with and without something at this place."""
+    return hook_point.layer + 1 if hook_point.site == "resid_post" else hook_point.layer
+
+
 @dataclass(frozen=True)
 class Decoder:
     """A model's blocks as functions of the stream."""
 
     anatomy: Anatomy
     attention: AttentionKernel = causal_attention
+
+    @cached_property
+    def head(self) -> Head:
+        """What turns the final stream into logits."""
+        module = self.anatomy.head
+        return Head(module.weight, getattr(module, "bias", None), self.anatomy.final_softcap)  # type: ignore[arg-type]
 
     @property
     def n_layers(self) -> int:

@@ -6,6 +6,7 @@ In fp32 without dropout the two factors are added to the weight once per step (`
 three. Otherwise the share is reckoned beside the weight, in the weight's dtype, from the fp32 masters.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,16 +49,23 @@ class _Share:
 class AdaptedMaps:
     """The maps of the adapted model for one step: of one adapter, with its weights as they are when this is made."""
 
-    def __init__(self, model: nn.Module, adapter: str = "default") -> None:
+    def __init__(self, model: nn.Module, adapter: str, *, training: bool = True) -> None:
         """
+        Args:
+            model: The model with the adapter attached.
+            adapter: Its name.
+            training: Whether the adapter's dropout acts.
+
         Raises:
             NoAnatomy: For an adapter that is not a plain LoRA on linear maps.
         """
-        layers = {module: module for module in model.modules() if isinstance(module, LoraLayer) and adapter in module.lora_A}
+        layers = [module for module in model.modules() if isinstance(module, LoraLayer) and adapter in module.lora_A]
         for layer in layers:
             _refuse_what_is_not_plain(layer, adapter)
         with torch.no_grad():
-            self._shares = {layer: _share(layer, adapter, merge=_mergeable(list(layers), adapter)) for layer in layers}
+            rates = {layer: getattr(layer.lora_dropout[adapter], "p", 0.0) if training else 0.0 for layer in layers}
+            merge = _mergeable(rates)
+            self._shares = {layer: _share(layer, adapter, rate, merge=merge) for layer, rate in rates.items()}
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """`(..., in)` -> `(..., out)`, with gradients to A, B and x."""
@@ -84,18 +92,17 @@ def _refuse_what_is_not_plain(layer: Any, adapter: str) -> None:
         raise NoAnatomy(f"its adapter sits on a {type(layer.base_layer).__name__}")
 
 
-def _mergeable(layers: list[Any], adapter: str) -> bool:
-    """Whether the adapter may be added to the weights: exactly enough, without dropout, and not too large."""
-    weights = [layer.base_layer.weight for layer in layers]
+def _mergeable(rates: Mapping[Any, float]) -> bool:
+    """Whether the adapter may be added to the weights of its layers: exactly enough, without dropout, and not too large."""
+    weights = [layer.base_layer.weight for layer in rates]
     exact = all(weight.dtype in (torch.float32, torch.float64) for weight in weights)
-    plain = all(getattr(layer.lora_dropout[adapter], "p", 0.0) == 0 for layer in layers)
-    return exact and plain and sum(weight.numel() * weight.element_size() for weight in weights) <= MERGED_BYTES
+    return exact and not any(rates.values()) and sum(weight.numel() * weight.element_size() for weight in weights) <= MERGED_BYTES
 
 
-def _share(layer: Any, adapter: str, *, merge: bool) -> _Share:
+def _share(layer: Any, adapter: str, dropout: float, *, merge: bool) -> _Share:
     A, B, scale = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight, layer.scaling[adapter]
     merged = torch.addmm(_weight_and_bias(layer)[0], B, A, alpha=scale) if merge else None
-    return _Share(A, B, scale, getattr(layer.lora_dropout[adapter], "p", 0.0), merged)
+    return _Share(A, B, scale, dropout, merged)
 
 
 def _noise(x: Tensor, share: _Share) -> Tensor:

@@ -8,20 +8,21 @@ Several adapters of one model can share one frozen part (a sweep). Equal to `cor
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lorasae.core.adapter import adapted_layers
-from lorasae.core.fast.anatomy import NoAnatomy, anatomy
-from lorasae.core.fast.forward import Decoder, Insertion, Insertions
-from lorasae.core.fast.kl_head import Head, kl_sums
+from lorasae.core.adapter import ALONE, adapted_layers, adapter_parameters
+from lorasae.core.fast.anatomy import anatomy
+from lorasae.core.fast.forward import Decoder, Insertion, Insertions, blocks_below
+from lorasae.core.fast.kl_head import kl_sums
 from lorasae.core.fast.maps import AdaptedMaps
 from lorasae.core.fast.sparse_sae import FastSAE
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction, kl_divisor
+from lorasae.core.randomness import Randomness
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
 
@@ -42,8 +43,8 @@ class Frozen:
 class Student:
     """One adapter that learns."""
 
-    adapter: str = "default"
-    randomness: AbstractContextManager[object] = field(default_factory=nullcontext)  # inside it, dropout draws from the adapter's own stream
+    adapter: str = ALONE
+    randomness: Randomness | None = None  # its own stream for dropout; None: torch's global one
 
 
 class FastGradients:
@@ -68,16 +69,14 @@ class FastGradients:
         Raises:
             NoAnatomy: If this model or adapter has no fast step; its text ends a sentence that begins with "because".
         """
-        parts = anatomy(model)
         self._model = model
         self._saes = {hook_point: FastSAE(sae) for hook_point, sae in saes.items()}
         self._special_tokens = special_tokens
         self._reduction: Reduction = reduction
         self._students = tuple(students)
-        self._decoder = Decoder(parts)
-        self._head = Head(parts.head.weight, getattr(parts.head, "bias", None), parts.final_softcap)  # type: ignore[arg-type]
-        self._first_adapted = min(adapted_layers(model))
-        self._shared = min([self._first_adapted, *map(_layers_below, saes)])
+        self._decoder = Decoder(anatomy(model))
+        self._first_adapted = min(min(adapted_layers(model, student.adapter)) for student in students)
+        self._shared = min([self._first_adapted, *map(blocks_below, saes)])
         for student in self._students:
             AdaptedMaps(model, student.adapter)  # refuses what it cannot do
 
@@ -102,7 +101,7 @@ class FastGradients:
         scored = [self._special_tokens.scored_positions(ids) for ids in micro_batches]
         n_scored = int(torch.stack([each.sum() for each in scored]).sum())
         divisor = kl_divisor(self._reduction, n_scored, sum(len(ids) for ids in micro_batches))
-        maps = [AdaptedMaps(self._model, student.adapter) for student in self._students]
+        maps = [self._learning(student) for student in self._students]
         totals = torch.zeros(len(self._students), dtype=torch.float64)
         for index, ids in enumerate(micro_batches):
             known = frozen[index] if frozen else self.frozen(ids)
@@ -111,15 +110,20 @@ class FastGradients:
             totals += torch.stack(kls).detach().to("cpu", torch.float64)
         return (totals / max(1, n_scored)).tolist()
 
+    def _learning(self, student: Student) -> AdaptedMaps:
+        for parameter in adapter_parameters(self._model, student.adapter):
+            parameter.requires_grad_(True)  # PEFT lets only the adapter in use learn
+        return AdaptedMaps(self._model, student.adapter)
+
     def _kl_sums(self, ids: Tensor, frozen: Frozen, scored: Tensor, maps: Sequence[AdaptedMaps]) -> list[Tensor]:
         """Of each adapter: the KL summed over the scored positions, with its gradient."""
         insertions = self._insertions(ids)
         hidden = []
         for student, its_maps in zip(self._students, maps, strict=True):
-            with student.randomness:
+            with student.randomness.in_use() if student.randomness else nullcontext():
                 stream = self._decoder.through(frozen.stream, self._first_adapted, self._decoder.n_layers, its_maps, insertions)
             hidden.append(self._decoder.final(stream).flatten(0, 1))
-        return kl_sums(self._head, frozen.teacher.flatten(0, 1), hidden, scored.flatten())
+        return kl_sums(self._decoder.head, frozen.teacher.flatten(0, 1), hidden, scored.flatten())
 
     def _insertions(self, ids: Tensor) -> Insertions:
         spliced = self._special_tokens.spliced_positions(ids)[..., None]
@@ -131,10 +135,3 @@ def _inserted(sae: FastSAE, spliced: Tensor) -> Insertion:
         return torch.where(spliced, sae.reconstruct(stream.flatten(0, 1)).view_as(stream).to(stream.dtype), stream)
 
     return insertion
-
-
-def _layers_below(hook_point: HookPoint) -> int:
-    """How many blocks are the same with and without an SAE at this place."""
-    return hook_point.layer + 1 if hook_point.site == "resid_post" else hook_point.layer
-
-

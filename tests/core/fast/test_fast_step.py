@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 from lorasae.core.adapter import adapter_parameters, attach
 from lorasae.core.fast.anatomy import NoAnatomy
-from lorasae.core.fast.step import FastGradients
+from lorasae.core.fast.step import FastGradients, Student
 from lorasae.core.hook_points import HookPoint
+from lorasae.core.randomness import Randomness
 from lorasae.core.sae import FrozenSAE, sae_from_weights
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.step import ReferenceGradients, optimizer_step
-from tests.toys import ATTENTION_WIDTH, D_IN, D_SAE, FAMILIES, N_LAYERS, VOCAB, sae_tensors, tiny_model
+from tests.toys import ATTENTION_WIDTH, D_IN, FAMILIES, VOCAB, sae_tensors, tiny_model
 
 BOS, EOS = 1, 2
 SPECIAL = SpecialTokens(bypassed=(BOS, EOS), unscored=(BOS, EOS))
@@ -174,7 +175,7 @@ def test_nothing_frozen_gets_a_gradient_or_changes():
 
 
 def test_two_hundred_steps_end_where_the_reference_ends():
-    """In fp64-free ordinary training: the same KL to a hundredth of what training gained."""
+    """The same KL, to a hundredth of what training gained."""
     found = {}
     for name, way in (("plain", ReferenceGradients), ("fast", FastGradients)):
         model = adapted("gemma2", PLACEMENTS["after"], torch.float32)
@@ -182,7 +183,7 @@ def test_two_hundred_steps_end_where_the_reference_ends():
         inserted = {HookPoint(1, "resid_post"): one.reconstruct if name == "plain" else one}
         gradients_of = way(model, inserted, SPECIAL, "mean")  # type: ignore[arg-type]
         optimizer = torch.optim.AdamW(adapter_parameters(model))
-        ids = some_ids(8)
+        ids = some_ids(2, 12)
         found[name] = [optimizer_step(gradients_of, optimizer, [ids], learning_rate=3e-3, gradient_clip=1.0).kl for _ in range(200)]
     gained = found["plain"][0] - found["plain"][-1]
     assert gained > 0.05 * found["plain"][0]
@@ -194,3 +195,37 @@ def test_a_model_without_a_fast_step_says_why():
     model.get_base_model().config.model_type = "unheard_of"
     with pytest.raises(NoAnatomy, match="unheard_of"):
         FastGradients(model, {HookPoint(1, "resid_post"): sae(dtype=torch.float32)}, SPECIAL, "mean")
+
+
+def test_a_model_with_hooks_has_no_fast_step_because_they_would_not_be_called():
+    model = adapted("llama", PLACEMENTS["after"], torch.float32)
+    model.get_base_model().lm_head.register_forward_hook(lambda *_: None)
+    with pytest.raises(NoAnatomy, match="hooks"):
+        FastGradients(model, {HookPoint(1, "resid_post"): sae(dtype=torch.float32)}, SPECIAL, "mean")
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_adapters_that_learn_together_learn_what_each_learns_alone(dropout):
+    """Of other ranks and placements, from one frozen part; each with its own stream of random numbers."""
+    saes = {HookPoint(1, "resid_post"): sae(dtype=torch.float32)}
+    ways = {"low": ((2, 3), 2), "high": ((3,), 4), "all": ((0, 1, 2, 3), 3)}
+
+    def model_with(names):
+        model = tiny_model("gemma2")
+        for name in names:
+            layers, rank = ways[name]
+            torch.manual_seed(rank)
+            model = attach(model, layers, ("attention", "mlp"), rank=rank, alpha=2.0 * rank, dropout=dropout, name=name)
+            with torch.no_grad():
+                for parameter in adapter_parameters(model, name):
+                    parameter.add_(0.1)
+        return model, [Student(name, Randomness(7)) for name in names]
+
+    model, students = model_with(ways)
+    batches = list(some_ids().split(2))
+    kls = FastGradients(model, saes, SPECIAL, "mean", students).accumulate_each(batches)
+    for name, kl in zip(ways, kls, strict=True):
+        alone, student = model_with([name])
+        assert FastGradients(alone, saes, SPECIAL, "mean", student).accumulate_each(batches) == [pytest.approx(kl, rel=1e-6)]
+        for together, by_itself in zip(adapter_parameters(model, name), adapter_parameters(alone, name), strict=True):
+            assert (together.grad - by_itself.grad).norm() <= 1e-5 * by_itself.grad.norm()
