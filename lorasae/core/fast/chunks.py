@@ -7,11 +7,10 @@ BYTES_PER_VALUE = 4  # logits are fp32 even where weights are bf16
 def rows_per_chunk(vocab: int, on_gpu: bool) -> int:
     """Tokens whose `(rows, vocab)` buffers are held at once.
 
-    A processor wants them near its cache; a GPU wants as many rows as its arithmetic outruns its memory by, a few hundred, because every
+    A processor gains nothing beyond 128 rows. A GPU wants as many as its arithmetic outruns its memory by, some hundreds, because every
     chunk reads the whole head again.
     """
-    bound = 2**31 if on_gpu else 2**26
-    least, most = (128, 4096) if on_gpu else (64, 256)
+    bound, least, most = (2**31, 128, 4096) if on_gpu else (2**27, 64, 128)
     return max(least, min(most, bound // (vocab * BYTES_PER_VALUE * N_BUFFERS)))
 
 
