@@ -135,21 +135,25 @@ def attach(
         warnings.simplefilter("ignore")  # tied embeddings: nothing of them is adapted
         if not isinstance(model, PeftModel):
             return get_peft_model(model, config, name)  # type: ignore[arg-type, return-value]
-        active = model.active_adapter
         model.add_adapter(name, config)
-        model.set_adapter(active)  # which also freezes the new one
+        model.set_adapter(_acting(model))  # which also freezes the new one
         return model
 
 
+def _acting(model: PeftModel) -> str:
+    """The adapter in use: here there is never more than one at a time."""
+    return model.active_adapter  # type: ignore[return-value]
+
+
 def adapter_in_use(model: nn.Module) -> str | None:
-    """The name of the adapter that acts; None for a bare model. Here there is never more than one at a time."""
-    return model.active_adapter if isinstance(model, PeftModel) else None  # type: ignore[return-value]
+    """The name of the adapter that acts; None for a bare model."""
+    return _acting(model) if isinstance(model, PeftModel) else None
 
 
 @contextmanager
 def in_use(model: PeftModel, name: str) -> Iterator[None]:
     """Inside the block the adapter `name` is the one that acts and can be trained; afterwards, the one before."""
-    before = model.active_adapter
+    before = _acting(model)
     if name == before:
         yield
         return

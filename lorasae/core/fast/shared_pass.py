@@ -47,7 +47,8 @@ class SharedPass:
         following = torch.cat([ids[:, 1:], ids[:, :1]], dim=1).flatten()  # what follows the last token of a sequence is not known
         found = token_losses(self._decoder.head, hidden.pop("original"), list(hidden.values()), following)
         names: list[Condition] = ["original", *hidden]
-        return {name: Losses(ce.view_as(ids)[:, :-1], kl.view_as(ids)) for name, (ce, kl) in zip(names, found, strict=True)}
+        pairs = zip(names, found, strict=True)
+        return {name: Losses(each.ce.view_as(ids)[:, :-1], each.kl.view_as(ids)) for name, each in pairs}
 
     def _streams(self, ids: Tensor, transforms: Transforms) -> dict[Condition, Tensor]:
         """The stream behind the last block, by condition."""
