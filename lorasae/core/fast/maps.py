@@ -65,7 +65,7 @@ class AdaptedMaps:
         with torch.no_grad():
             rates = {layer: getattr(layer.lora_dropout[adapter], "p", 0.0) if training else 0.0 for layer in layers}
             merge = _mergeable(rates)
-            self._shares = {layer: _share(layer, adapter, rate, merge=merge) for layer, rate in rates.items()}
+            self._shares: dict[nn.Module, _Share] = {layer: _share(layer, adapter, rate, merge=merge) for layer, rate in rates.items()}
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """`(..., in)` -> `(..., out)`, with gradients to A, B and x."""

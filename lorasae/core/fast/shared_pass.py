@@ -43,7 +43,9 @@ class SharedPass:
 
     def losses(self, ids: Tensor, transforms: Transforms) -> dict[Condition, Losses]:
         """As in `core.plain_pass.Pass`."""
-        hidden = {name: self._decoder.final(stream).flatten(0, 1) for name, stream in self._streams(ids, transforms).items()}
+        hidden: dict[Condition, Tensor] = {
+            name: self._decoder.final(stream).flatten(0, 1) for name, stream in self._streams(ids, transforms).items()
+        }
         following = torch.cat([ids[:, 1:], ids[:, :1]], dim=1).flatten()  # what follows the last token of a sequence is not known
         found = token_losses(self._decoder.head, hidden.pop("original"), list(hidden.values()), following)
         names: list[Condition] = ["original", *hidden]
