@@ -19,7 +19,8 @@ from lorasae.core.fast.attention import Attention, causal_attention
 
 BLOCKED = "blocked"  # our own
 TRIAL_POS, TRIAL_WINDOW = 160, 96  # not a multiple of the blocks of any backend; a window inside of it
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}  # relative, in the 2-norm
+# Relative, in the 2-norm. Without the cap it is 0.8; bf16 itself costs up to 0.02, the 11 bits of a GPU's own tanh 0.01.
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 3e-2}
 
 
 @dataclass(frozen=True)

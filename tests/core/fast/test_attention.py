@@ -144,6 +144,17 @@ def test_no_token_sees_its_future_and_none_beyond_its_window() -> None:
     assert moved.nonzero().flatten().tolist() == list(range(20, 50))
 
 
+def test_output_and_gradients_lie_as_the_projections_want_them() -> None:
+    """`(batch, pos, heads · head_dim)` is a view of them; shown with the shapes of Gemma 2 27B, without its memory."""
+    with torch.device("meta"):
+        q, k, v = (torch.empty(2, 8192, heads, 128, dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for heads in (32, 16, 16))
+        out = causal_attention(q, k, v, scale=0.1, softcap=50.0, window=4096)
+        d_q, d_k, d_v = torch.autograd.grad(out, (q, k, v), torch.empty_like(out))
+    assert out.transpose(1, 2).is_contiguous() and d_q.transpose(1, 2).is_contiguous()
+    assert (d_q.shape, d_k.shape, d_v.shape) == (q.shape, k.shape, v.shape)
+    assert {x.dtype for x in (out, d_q, d_k, d_v)} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("window", [None, 9])
 def test_it_is_the_attention_that_transformers_computes_for_gemma_2(window: int | None) -> None:
     q, k, v, d_out = inputs(pos=70, dtype=torch.float32)

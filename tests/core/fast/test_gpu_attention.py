@@ -97,6 +97,18 @@ def test_a_candidate_without_a_backward_pass_is_passed_over() -> None:
     assert chosen.name == BLOCKED and "backward" in chosen.passed_over["flex"]
 
 
+@pytest.mark.parametrize("head_dim", [16, 256])
+@pytest.mark.parametrize("softcap", [None, 50.0, 5.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_the_rounding_of_a_precision_is_no_objection(dtype: torch.dtype, softcap: float | None, head_dim: int) -> None:
+    assert chosen_attention(CPU, dtype, head_dim, softcap, 40, {"right": right}).name == "right"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_dropped_cap_is_seen_in_sixteen_bits_too(dtype: torch.dtype) -> None:
+    assert chosen_attention(CPU, dtype, 256, 50.0, None, {"wrong": without_the_cap}).name == BLOCKED
+
+
 def test_choosing_draws_no_random_numbers_of_the_run() -> None:
     state = torch.get_rng_state()
     choose({"right": right})
