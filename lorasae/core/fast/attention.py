@@ -94,7 +94,8 @@ class _Scores:
         sigma = scores.sigmoid_()
         slopes = torch.addcmul(sigma, sigma, sigma, value=-1) if with_slopes else None
         span = 2 * self.softcap * LOG2_E
-        weights = self._softmax_(torch.add(sigma.new_tensor(-span / 2), sigma, alpha=span, out=scores), block)
+        middle = torch.tensor(-span / 2, dtype=sigma.dtype)  # in host memory on purpose: a scalar to torch, for which a GPU does not wait
+        weights = self._softmax_(torch.add(middle, sigma, alpha=span, out=scores), block)
         return weights, None if slopes is None else slopes.mul_(weights)
 
     def _softmax_(self, scores: Tensor, block: _Block) -> Tensor:
