@@ -1,0 +1,1 @@
+"""The fast training step, part by part; each part equals the plain maths to rounding."""
