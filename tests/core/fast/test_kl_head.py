@@ -3,31 +3,16 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from lorasae.core.fast import kl_head
+from lorasae.core.fast import kl_head, products
 from lorasae.core.fast.chunks import chunk_bytes, rows_per_chunk
 from lorasae.core.fast.kl_head import Head, kl_sums
 from lorasae.core.losses import kl_divergence
+from tests.core.fast.largest import LargestResult
 
 TOKENS, D, VOCAB = 11, 8, 50
 CAPS = [None, 30.0]
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
-
-
-class LargestResult(TorchDispatchMode):
-    """Counts the elements of the largest tensor made inside the block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(tensor, Tensor):
-                self.n = max(self.n, tensor.numel())
-        return result
 
 
 def head(softcap: float | None, dtype: torch.dtype = torch.float64, bias: bool = False) -> Head:
@@ -100,7 +85,7 @@ def test_bf16_hidden_states_and_weights_give_the_gradient_of_their_fp64_values(s
 @pytest.mark.parametrize("block", [1, 7, VOCAB, 1000])
 def test_no_chunk_and_no_block_of_the_vocabulary_shows_in_the_result(n_rows, block, monkeypatch):
     monkeypatch.setattr(kl_head, "rows_per_chunk", lambda _vocab, _on_gpu: n_rows)
-    monkeypatch.setattr(kl_head, "PROCESSOR_BLOCK", block)
+    monkeypatch.setattr(products, "PROCESSOR_BLOCK", block)
     lm_head, (teacher, [student]) = head(30.0, bias=True), hiddens()
     for ours, theirs in zip(fused(lm_head, teacher, student), plain(lm_head, teacher, student), strict=True):
         torch.testing.assert_close(ours, theirs, **EXACT)
