@@ -82,8 +82,8 @@ def test_the_k_largest_are_found_when_the_next_is_a_hair_smaller(seed):
     assert not torch.equal(naive.sort(dim=1).values, features.sort(dim=1).values)
 
 
-def test_the_margin_holds_for_every_token_and_feature_and_is_not_much_too_wide():
-    x, W_enc, b_enc = world()
+def screened_with_margin(x: Tensor, W_enc: Tensor, b_enc: Tensor) -> tuple[Tensor, Tensor]:
+    """Error of the screen's pre-activations against fp64, and the margin it allows for."""
     seen = []
 
     class Spy(Threshold):
@@ -91,11 +91,29 @@ def test_the_margin_holds_for_every_token_and_feature_and_is_not_much_too_wide()
             seen.append((pre.clone(), margin.above_(pre.clone()) - pre))
             return super().possibly_active(pre, margin)
 
-    ScreenedEncoder(W_enc, b_enc, Spy(torch.full((D_SAE,), 5.0))).active(x, TOKENS)
+    ScreenedEncoder(W_enc, b_enc, Spy(torch.full((W_enc.shape[1],), 5.0))).active(x, len(x))
     ((pre, margin),) = seen
-    error = (exact(x, W_enc, b_enc) - pre.double()).abs()
-    assert (error <= margin.double()).all()
-    assert (margin.double() < 2.0**-7 * x.double().norm(dim=1)[:, None] * W_enc.double().norm(dim=0)).all()
+    return (exact(x, W_enc, b_enc) - pre.double()).abs(), margin.double()
+
+
+def test_the_margin_holds_for_every_token_and_feature_and_is_not_much_too_wide():
+    x, W_enc, b_enc = world()
+    error, margin = screened_with_margin(x, W_enc, b_enc)
+    assert (error <= margin).all()
+    assert (margin < 2.0**-7 * x.double().norm(dim=1)[:, None] * W_enc.double().norm(dim=0)).all()
+
+
+@pytest.mark.parametrize("rounded", ["token", "feature"])
+def test_the_margin_holds_where_rounding_does_its_worst(rounded):
+    """One side is what bf16 rounds off the other, so that errors add up in one direction and the bound is all but reached."""
+    x, W_enc, _ = world()
+    if rounded == "token":
+        W_enc = (x - x.bfloat16().float()).bfloat16().float().T.contiguous()
+    else:
+        x = (W_enc - W_enc.bfloat16().float()).bfloat16().float().T.contiguous()
+    error, margin = screened_with_margin(x, W_enc, torch.zeros(W_enc.shape[1]))
+    worst = (error / margin).diagonal()
+    assert (error <= margin).all() and (worst > 0.9).all()
 
 
 def test_few_candidates_are_looked_at_twice(monkeypatch):
