@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lorasae.core.step import ReferenceGradients
+from lorasae.core.step import ReferenceGradients, ReferenceOfEach
 from lorasae.errors import LabError
 from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
 
 
-class Gradients(ReferenceGradients):
+class Gradients(ReferenceOfEach):
     """Takes the place of fast ones, and notes how many sequences it was given at once; more than `fit` are too many."""
 
     seen: list[int]
@@ -36,26 +36,34 @@ class Gradients(ReferenceGradients):
     problem: Exception = RuntimeError(CPU_WORDS)
     draws: bool = False
 
-    def accumulate(self, micro_batches):
+    def accumulate_each(self, micro_batches):
         self.seen.append(len(micro_batches[0]))
         if len(micro_batches[0]) > self.fit:
             if self.draws:
-                torch.rand(100)
+                with self.students[0].randomness.in_use():
+                    torch.rand(100)
             raise self.problem
-        return super().accumulate(micro_batches)
+        return super().accumulate_each(micro_batches)
 
 
 def fast(**settings):
     """A source of fast gradients, and what they saw."""
     seen: list[int] = []
 
-    def faster(model, saes, special_tokens, reduction):
-        gradients = Gradients(model, {hook_point: sae.reconstruct for hook_point, sae in saes.items()}, special_tokens, reduction)
+    def faster(model, saes, special_tokens, reduction, students):
+        transforms = {hook_point: sae.reconstruct for hook_point, sae in saes.items()}
+        gradients = Gradients(ReferenceGradients(model, transforms, special_tokens, reduction), students)
         for name, value in {"seen": seen, **settings}.items():
             object.__setattr__(gradients, name, value)
         return gradients
 
     return faster, seen
+
+
+def way_of(run: Run) -> Way:
+    way = recorded_way(run)
+    assert way is not None
+    return way
 
 
 def adapter(run: Run) -> dict[str, torch.Tensor]:
@@ -80,11 +88,11 @@ def test_a_run_says_by_which_step_it_was_trained_and_why(world, tmp_path):
     store = RunStore(tmp_path)
     run = store.create(tiny_run(world))
     adapt(run, faster=lambda *_: "gpt_odd has no fast path")
-    assert recorded_way(run) == Way("reference", "gpt_odd has no fast path", 2, 1)
+    assert way_of(run) == Way("reference", "gpt_odd has no fast path", 2, 1)
     assert "Trained by the reference step, because gpt_odd has no fast path; 2 sequences at once; 1 thread" in run.log.read_text()
     run, (faster, seen) = store.create(tiny_run(world)), fast()
     adapt(run, faster=faster)
-    assert recorded_way(run) == Way("fast", "", 2, 1) and len(seen) == 12
+    assert way_of(run) == Way("fast", "", 2, 1) and len(seen) == 12
     assert "Trained by the fast step; 2 sequences at once" in run.log.read_text()
 
 
@@ -99,9 +107,9 @@ def test_a_run_that_goes_on_goes_the_way_it_began(world, tmp_path, begun_fast):
     run, (faster, seen) = RunStore(tmp_path).create(tiny_run(world)), fast()
     with pytest.raises(RuntimeError, match="lights"):
         adapt(run, CrashAt(5), faster if begun_fast else lambda *_: "it was not there")
-    before = recorded_way(run)
+    before = way_of(run)
     adapt(run, faster=faster)
-    assert recorded_way(run) == before and len(seen) == (5 + 8 if begun_fast else 0)
+    assert way_of(run) == before and len(seen) == (5 + 8 if begun_fast else 0)
 
 
 LACKS = (
@@ -124,7 +132,7 @@ def test_a_micro_batch_that_does_not_fit_is_halved_and_the_result_is_that_of_the
     run = store.create(tiny_run(world, train=train))
     adapt(run, faster=faster)
     assert seen[:4] == [4, 2, 1, 1] and seen.count(1) == 12
-    assert recorded_way(run) == Way("fast", "", 1, 1)
+    assert way_of(run) == Way("fast", "", 1, 1)
     log = run.log.read_text()
     assert log.count("did not fit into the memory") == 2 and "from now on 1, with the same sequences per step" in log
     small = store.create(tiny_run(world, train={"micro_batch_size": 1}))
@@ -169,29 +177,31 @@ def test_a_measurement_that_does_not_fit_begins_again_in_smaller_portions(world,
     monkeypatch.setattr(recipe, "measure", tight)
     run = RunStore(tmp_path).create(tiny_run(world))
     adapt(run)
-    assert sizes[:3] == [2, 2, 2] and set(sizes[3:]) == {1} and recorded_way(run).micro_batch_size == 1
+    assert sizes[:3] == [2, 2, 2] and set(sizes[3:]) == {1} and way_of(run).micro_batch_size == 1
     assert run.result["heldout"]["n_sequences"] == 16
 
 
 LIMITED = """
 import resource, sys
 from pathlib import Path
+from lorasae.core.step import ReferenceGradients, ReferenceOfEach
 from lorasae.store.run_folder import Run
-from lorasae.training.portions import is_out_of_memory
 from lorasae.training.recipe import adapt
-from lorasae.training import lives
-computed = lives._computed
 
-def limited(wanted, at_once):
-    used = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (used + 120_000_000, resource.RLIM_INFINITY))
-    try:
-        return computed(wanted, at_once)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+class Limited(ReferenceOfEach):
+    def accumulate_each(self, micro_batches):
+        used = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (used + 120_000_000, resource.RLIM_INFINITY))
+        try:
+            return super().accumulate_each(micro_batches)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
-lives._computed = limited
-adapt(Run(Path(sys.argv[1])))
+def limited(model, saes, special_tokens, reduction, students):
+    transforms = {hook_point: sae.reconstruct for hook_point, sae in saes.items()}
+    return Limited(ReferenceGradients(model, transforms, special_tokens, reduction), students)
+
+adapt(Run(Path(sys.argv[1])), faster=limited)
 """
 
 
@@ -201,7 +211,7 @@ def test_a_real_lack_of_memory_is_met(world, tmp_path):
     run = RunStore(tmp_path).create(tiny_run(world, data={"context_length": 64}, train=shape, watch={"evaluations": 0}))
     out = subprocess.run([sys.executable, "-c", LIMITED, str(run.folder)], cwd=ROOT, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
-    assert "did not fit into the memory" in run.log.read_text() and recorded_way(run).micro_batch_size < 1024
+    assert "did not fit into the memory" in run.log.read_text() and way_of(run).micro_batch_size < 1024
     assert run.status.state == "succeeded"
 
 
@@ -231,7 +241,7 @@ def test_threads_are_tried_out_once_and_a_run_that_goes_on_uses_as_many(world, t
             torch.set_num_threads(2)
             adapt(run, Threads(noted, fails_at))
             assert torch.get_num_threads() == 2
-    assert tried == [2] and set(noted) == {1} and recorded_way(run).n_threads == 1
+    assert tried == [2] and set(noted) == {1} and way_of(run).n_threads == 1
     alone = RunStore(tmp_path).create(tiny_run(world))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     adapt(alone)
@@ -253,5 +263,5 @@ def test_a_prescribed_number_of_threads_is_respected(world, tmp_path):
     run, (faster, seen) = RunStore(tmp_path).create(tiny_run(world)), fast()
     record_way(run, Way("fast", "", 2, 7))
     adapt(run, faster=faster)
-    assert recorded_way(run).n_threads == torch.get_num_threads() and len(seen) == 12  # nothing was tried out
+    assert way_of(run).n_threads == torch.get_num_threads() and len(seen) == 12  # nothing was tried out
     assert json.loads(run.way_file.read_text())["n_threads"] == torch.get_num_threads()

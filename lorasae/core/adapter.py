@@ -151,8 +151,9 @@ def adapter_in_use(model: nn.Module) -> str | None:
 
 
 @contextmanager
-def in_use(model: PeftModel, name: str) -> Iterator[None]:
+def in_use(model: nn.Module, name: str) -> Iterator[None]:
     """Inside the block the adapter `name` is the one that acts and can be trained; afterwards, the one before."""
+    assert isinstance(model, PeftModel)
     before = _acting(model)
     if name == before:
         yield

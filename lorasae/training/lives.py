@@ -4,13 +4,12 @@ A life is a generator (`lorasae.training.recipe.life_of`). It asks for gradients
 """
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lorasae.core.adapter import in_use
 from lorasae.sources.data import micro_batches, step_chunks
 from lorasae.training.portions import in_portions
 from lorasae.training.workbench import Workbench
@@ -54,9 +53,7 @@ def lived(lives: Sequence[Life]) -> list[Outcome]:
         for index, life in enumerate(lives):
             go_on(index, life.__next__)
         while waiting:
-            step = min(wanted.step for wanted in waiting.values())
-            together = [index for index, wanted in waiting.items() if wanted.step == step]
-            for index, answer in _answers({index: waiting[index] for index in together}).items():
+            for index, answer in _answers(_next_together(waiting)).items():
                 go_on(index, partial(lives[index].throw if isinstance(answer, Exception) else lives[index].send, answer))
     except BaseException as ending:  # the process is told to end at once: each run shall say so
         for index in waiting:
@@ -66,22 +63,45 @@ def lived(lives: Sequence[Life]) -> list[Outcome]:
     return [outcomes[index] for index in range(len(lives))]
 
 
+def _next_together(waiting: dict[int, Wanted]) -> dict[int, Wanted]:
+    """Those that wait for the earliest step, and are trained by the same kind of step."""
+    first = min(waiting.values(), key=lambda wanted: wanted.step)
+    alike = (first.step, first.bench.way.step)
+    return {index: wanted for index, wanted in waiting.items() if (wanted.step, wanted.bench.way.step) == alike}
+
+
 def _answers(wanted: dict[int, Wanted]) -> dict[int, Computed | Exception]:
-    """The gradients, each computed or the error that it ended with."""
-    answers: dict[int, Computed | Exception] = {}
-    for index, each in wanted.items():
-        try:
-            answers[index] = in_portions([each.bench], partial(_computed, each))
-        except Exception as error:  # noqa: BLE001  # it is thrown where the gradient was asked for
-            answers[index] = error
-    return answers
+    """The gradients, or for each the error that they ended with."""
+    benches = [each.bench for each in wanted.values()]
+    (step,) = {each.step for each in wanted.values()}
+    try:
+        computed = in_portions(benches, partial(_computed, benches, step))
+    except Exception as error:  # noqa: BLE001  # it is thrown where the gradient was asked for
+        return dict.fromkeys(wanted, error)
+    return dict(zip(wanted, computed, strict=True))
 
 
-def _computed(wanted: Wanted, at_once: int) -> Computed:
-    bench, config = wanted.bench, wanted.bench.config
+def _computed(benches: Sequence[Workbench], step: int, at_once: int) -> list[Computed]:
+    """The gradients of one step for the adapters of these runs, which have the same text and the same loss."""
     began = time.monotonic()
-    chunks = step_chunks(bench.corpus.train, config.seed, wanted.step, config.sequences_per_step)
-    bench.optimizer.zero_grad(set_to_none=True)
-    with in_use(bench.model, bench.adapter), bench.randomness.in_use():
-        kl = bench.gradients.accumulate(list(micro_batches(chunks, at_once, bench.loaded.device)))
-    return Computed(kl, time.monotonic() - began)
+    first = benches[0]
+    chunks = step_chunks(first.corpus.train, first.config.seed, step, first.config.sequences_per_step)
+    for bench in benches:
+        bench.optimizer.zero_grad(set_to_none=True)
+    gradients = first.shop.gradients(first.way.step, first.config.train.kl_reduction, [bench.student for bench in benches])
+    with _put_back_after_an_error(benches):
+        kls = gradients.accumulate_each(list(micro_batches(chunks, at_once, first.loaded.device)))
+    seconds = (time.monotonic() - began) / len(benches)
+    return [Computed(kl, seconds) for kl in kls]
+
+
+@contextmanager
+def _put_back_after_an_error(benches: Sequence[Workbench]) -> Iterator[None]:
+    """After an error each run's random numbers are where they were: the same step can be tried again."""
+    before = [bench.randomness.state for bench in benches]
+    try:
+        yield
+    except BaseException:
+        for bench, state in zip(benches, before, strict=True):
+            bench.randomness.state = state
+        raise

@@ -60,8 +60,6 @@ def adapt(run: Run, listener: Listener | None = None, faster: Faster = nothing_f
         LabError: For anything the user can act on; status.json says the same.
         Stopped: After SIGTERM, SIGINT or the wish to pause; everything done so far is kept.
     """
-    if run.status.state == "succeeded":
-        return run.result
     with workshop(faster) as shop:
         (outcome,) = lived([life_of(run, listener or Nobody(), shop)])
     if isinstance(outcome, Exception):
@@ -71,6 +69,8 @@ def adapt(run: Run, listener: Listener | None = None, faster: Faster = nothing_f
 
 def life_of(run: Run, listener: Listener, shop: Workshop) -> Life:
     """The run from wherever it is to its end: asks for the gradients of its steps, and returns its result."""
+    if run.status.state == "succeeded":
+        return run.result
     with run.claimed():
         if run.told.state == "stopped":  # it fulfilled its wish then; now it is to go on
             run.forget_wish()
@@ -116,7 +116,8 @@ def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     """What the SAE costs, and whether it does what its publisher states."""
     report.phase("measuring", "what the SAE costs before training")
     conditions: tuple[Condition, ...] = (*BEFORE, "adapted_sae") if bench.config.adapter.start else BEFORE
-    before = measure_heldout(bench, conditions, bench.corpus.heldout, report, stop, trained=False)
+    shared = bench.shop.before  # no adapter has learned yet: what one run of this process measured is true of all
+    before = bench.shop.before = shared or measure_heldout(bench, conditions, bench.corpus.heldout, report, stop, trained=False)
     for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
         check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
     choose_part(bench.run, before)

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lorasae.config import AdapterConfig, RunConfig
-from lorasae.core.adapter import ALONE, adapter_parameters, attach, in_use, load_adapter_weights, placed_layers
+from lorasae.core.adapter import ALONE, adapter_parameters, attach, load_adapter_weights, placed_layers
 from lorasae.core.hook_points import decoder_blocks
 from lorasae.core.randomness import Randomness
-from lorasae.core.step import Gradients
+from lorasae.core.step import Student
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, micro_batches, prepare, refuse_without_text, step_chunks
 from lorasae.sources.fetching import Progress
@@ -59,9 +59,10 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
     replace_file(run.heldout, _npy(corpus.heldout))
     train, before = config.train, recorded_way(run)
     optimizer = torch.optim.AdamW(adapter_parameters(model, name), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
-    gradients, because = _gradients(config, before, shop)
-    way = Way("reference" if because else "fast", because, before.micro_batch_size if before else config.micro_batch_size, None)
-    bench = Workbench(run, config, loaded, corpus, model, name, randomness, optimizer, gradients, way, Pace(), turn)
+    fast = why_not_fast(config, before) or shop.fast_gradients(train.kl_reduction, [Student(name, randomness)])
+    at_once = before.micro_batch_size if before else config.micro_batch_size
+    way = Way("reference", fast, at_once, None) if isinstance(fast, str) else Way("fast", "", at_once, None)
+    bench = Workbench(run, config, loaded, corpus, model, name, randomness, optimizer, way, Pace(), shop, turn)
     bench.go(replace(way, n_threads=_n_threads(bench, before, shop)))
     report.remark(f"{bench.way}")
     return bench
@@ -110,12 +111,6 @@ def begin_with(model: PeftModel, run: Run, name: str) -> None:
         raise LabError(asked, f"Its weights do not fit: {str(error).splitlines()[0][:200]}", "Choose another") from error
 
 
-def _gradients(config: RunConfig, before: Way | None, shop: Workshop) -> tuple[Gradients, str]:
-    """The gradients that a run uses and, where they are the reference's, why."""
-    fast = why_not_fast(config, before) or shop.fast_gradients(config.train.kl_reduction)
-    return (shop.reference_gradients(config.train.kl_reduction), fast) if isinstance(fast, str) else (fast, "")
-
-
 def _n_threads(bench: Workbench, before: Way | None, shop: Workshop) -> int | None:
     """How many threads compute from now on: as prescribed, as before, or as many as turn out to be fastest. None on a GPU."""
     if bench.loaded.device.type != "cpu":
@@ -132,9 +127,10 @@ def _piece_of_a_step(bench: Workbench) -> Callable[[], None]:
     """Computes a gradient of so many sequences of a micro-batch as take about TRIED_S, and leaves no trace."""
     chunks = step_chunks(bench.corpus.train, bench.config.seed, 0, bench.config.sequences_per_step)
 
+    gradients = bench.shop.gradients(bench.way.step, bench.config.train.kl_reduction, [replace(bench.student, randomness=Randomness(0))])
+
     def compute(n_sequences: int) -> None:
-        with in_use(bench.model, bench.adapter), Randomness(0).in_use():
-            bench.gradients.accumulate(list(micro_batches(chunks[:n_sequences], n_sequences, bench.loaded.device)))
+        gradients.accumulate_each(list(micro_batches(chunks[:n_sequences], n_sequences, bench.loaded.device)))
         bench.optimizer.zero_grad(set_to_none=True)
 
     compute(1)  # warms up

@@ -5,7 +5,7 @@ another micro-batch round differently.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -16,17 +16,18 @@ from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
-from lorasae.core.step import Gradients
+from lorasae.core.step import GradientsOfEach, Student
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 
-# Faster gradients of a model with its adapters and SAEs, or a sentence why there are none.
-Faster = Callable[[PeftModel, Mapping[HookPoint, FrozenSAE], SpecialTokens, Reduction], Gradients | str]
+# The fast gradients of a model, SAEs and these of its adapters; or why there are none, as the end of a sentence with "because".
+Faster = Callable[[PeftModel, Mapping[HookPoint, FrozenSAE], SpecialTokens, Reduction, Sequence[Student]], GradientsOfEach | str]
 
+Step = Literal["fast", "reference"]
 SWITCHED_OFF = "the settings say so (train.fast)"
 
 
-def nothing_faster(_model: PeftModel, _saes: Mapping[HookPoint, FrozenSAE], _special: SpecialTokens, _reduction: Reduction) -> str:
+def nothing_faster(*_asked: object) -> str:
     """The answer where there is no fast step at all."""
     return "there is no other"
 
@@ -35,7 +36,7 @@ def nothing_faster(_model: PeftModel, _saes: Mapping[HookPoint, FrozenSAE], _spe
 class Way:
     """How the steps of one run are computed."""
 
-    step: Literal["fast", "reference"]
+    step: Step
     because: str  # why not the fast one; empty where it is
     micro_batch_size: int  # sequences at once: as the settings say, or fewer since the memory did not suffice
     n_threads: int | None  # on the CPU; None where a GPU computes

@@ -15,7 +15,7 @@ from lorasae.core.adapter import ALONE, adapter_weights, load_adapter_weights
 from lorasae.core.evaluate import Measurement
 from lorasae.core.hook_points import HookPoint, module_path, place
 from lorasae.core.randomness import Randomness
-from lorasae.core.step import Gradients
+from lorasae.core.step import Student
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, Corpus
 from lorasae.sources.loading import Loaded
@@ -26,6 +26,7 @@ from lorasae.store.started_from import origin_of_start
 from lorasae.training.heldout_part import part_of, size_of_part
 from lorasae.training.pace import Pace
 from lorasae.training.way import Way, record_way
+from lorasae.training.workshop import Workshop
 
 
 @dataclass
@@ -40,10 +41,14 @@ class Workbench:
     adapter: str  # the name of this run's
     randomness: Randomness  # of its start and its dropout
     optimizer: torch.optim.Optimizer
-    gradients: Gradients
     way: Way
     pace: Pace
+    shop: Workshop  # where other runs may be at work too
     turn: Turn  # at the device, which inspection may want too
+
+    @property
+    def student(self) -> Student:
+        return Student(self.adapter, self.randomness)
 
     def go(self, way: Way) -> None:
         """Compute this way from now on, whenever the run goes on."""

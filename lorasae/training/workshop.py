@@ -1,14 +1,15 @@
 """What the runs of one process share: the process's signals and its turn at the device, and what the first of them loaded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from peft import PeftModel
 
 from lorasae.config import ModelConfig
+from lorasae.core.evaluate import Measurement
 from lorasae.core.losses import Reduction
-from lorasae.core.step import Gradients, ReferenceGradients
+from lorasae.core.step import GradientsOfEach, ReferenceGradients, ReferenceOfEach, Student
 from lorasae.home import home
 from lorasae.sources.data import Corpus
 from lorasae.sources.language_model import chosen_device
@@ -16,7 +17,7 @@ from lorasae.sources.loading import Loaded
 from lorasae.store.device_turns import Turn, turn_at
 from lorasae.training.supervision import Signals, signals_noted
 from lorasae.training.threads import threads_put_back
-from lorasae.training.way import Faster, nothing_faster
+from lorasae.training.way import Faster, Step, nothing_faster
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Workshop:
     loaded: Loaded | None = None
     corpus: Corpus | None = None
     model: PeftModel | None = None  # with the adapters of all runs so far
-    _fast: Gradients | str | None = None  # the answer of `faster`
+    before: Measurement | None = None  # of the conditions before training, which are those of all the runs
+    _fast: tuple[tuple[Student, ...], GradientsOfEach | str] | None = None  # the last answer of `faster`, and for which adapters
 
     def turn_for(self, model: ModelConfig) -> Turn:
         """The turn at the device. It is announced before anything is loaded: an inspection that nobody waits for lets its memory go."""
@@ -40,18 +42,23 @@ class Workshop:
             self.turn.announce()
         return self.turn
 
-    def fast_gradients(self, reduction: Reduction) -> Gradients | str:
-        """The fast ones of the model that was loaded, or why there are none; asked once, because the runs have the same SAEs and KL."""
+    def fast_gradients(self, reduction: Reduction, students: Sequence[Student]) -> GradientsOfEach | str:
+        """The fast ones of these adapters, or why there are none. The last ones are kept: they are asked for at every step."""
         assert self.model is not None and self.loaded is not None
-        if self._fast is None:
-            self._fast = self.faster(self.model, self.loaded.saes, self.loaded.special_tokens, reduction)
-        return self._fast
+        if self._fast is None or self._fast[0] != tuple(students):
+            self._fast = tuple(students), self.faster(self.model, self.loaded.saes, self.loaded.special_tokens, reduction, students)
+        return self._fast[1]
 
-    def reference_gradients(self, reduction: Reduction) -> ReferenceGradients:
+    def reference_gradients(self, reduction: Reduction, students: Sequence[Student]) -> GradientsOfEach:
         """Those that are always there."""
         assert self.model is not None and self.loaded is not None
         transforms = {hook_point: sae.reconstruct for hook_point, sae in self.loaded.saes.items()}
-        return ReferenceGradients(self.model, transforms, self.loaded.special_tokens, reduction)
+        return ReferenceOfEach(ReferenceGradients(self.model, transforms, self.loaded.special_tokens, reduction), students)
+
+    def gradients(self, step: Step, reduction: Reduction, students: Sequence[Student]) -> GradientsOfEach:
+        """The gradients of runs that are trained by this step."""
+        fast = self.fast_gradients(reduction, students) if step == "fast" else ""
+        return self.reference_gradients(reduction, students) if isinstance(fast, str) else fast
 
 
 @contextmanager
