@@ -33,6 +33,7 @@ class Licence:
 
     name: str
     notice: str = ""
+    own_name: str = "that-of-the-base-model"  # where the Hub has none: what `other` means
 
 
 def _llama(version: str) -> Licence:

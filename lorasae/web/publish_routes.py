@@ -17,13 +17,13 @@ from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.sources.hub_access import way_in
+from lorasae.sources.hub_names import REPO_ID
 from lorasae.store.run_folder import Run
 from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
 from lorasae.web.logins import login_of
 
-REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
-RepoId = Annotated[str, StringConstraints(strict=True, pattern=REPO_ID)]
+RepoId = Annotated[str, StringConstraints(strict=True, pattern=rf"^{REPO_ID}$")]
 _CARD_CHARACTERS = 60_000
 
 
