@@ -18,7 +18,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from lorasae.errors import LabError
 from lorasae.publishing.card import BLOCK, TAG
-from lorasae.sources.hub_names import REPO_ID
+from lorasae.sources.hub_names import LONGEST, REPO_ID
 from lorasae.sources.hub_problems import hub_problems_told
 from lorasae.store.lineage import origin_of
 from lorasae.store.run_folder import Run
@@ -163,7 +163,7 @@ def _whole(digits: str) -> int | float:
 def row_of(info: Any) -> GalleryRow | None:
     """A repository as its card has it; whatever is not of the form that the lab writes is left out. None of one without a name."""
     repo_id = info.get("id") if isinstance(info, Mapping) else None
-    if not isinstance(repo_id, str) or not re.fullmatch(REPO_ID, repo_id):
+    if not isinstance(repo_id, str) or len(repo_id) > LONGEST or not re.fullmatch(REPO_ID, repo_id):
         return None
     card = _mapping(info.get("cardData"))
     told = _mapping(card.get(BLOCK))
