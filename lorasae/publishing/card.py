@@ -6,7 +6,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from lorasae.metrics import LEARNED, METRICS, has_learned
 from lorasae.publishing.descent import licence_for, where_from
-from lorasae.publishing.licences import Licence, citations
+from lorasae.publishing.licences import Licence, citations, makers
 from lorasae.publishing.publication import CONDITIONS, Publication
 from lorasae.publishing.usage import code
 
@@ -210,8 +210,9 @@ def _limits(what: Publication) -> str:
 
 def _rights(what: Publication, licence: Licence) -> str:
     notice = f"{licence.notice}\n\n" if licence.notice else ""
-    entries = "\n\n".join(citations([record["release"] for record in what.saes]))
-    return f"## Licence and citation\n\n{notice}```bibtex\n{entries}\n```"
+    made = f"The SAEs are others' work:\n\n{sentences}\n\n" if (sentences := makers(what.releases)) else ""
+    entries = "\n\n".join(citations(list(what.releases)))
+    return f"## Licence and citation\n\n{notice}{made}```bibtex\n{entries}\n```"
 
 
 def _plain(name: str) -> str:

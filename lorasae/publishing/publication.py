@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lorasae.config import RunConfig
+from lorasae.config import RunConfig, SAERef
 from lorasae.errors import LabError
 from lorasae.metrics import METRICS
-from lorasae.sources.catalog import POCKET_MODEL, is_folder
+from lorasae.sources.catalog import POCKET_MODEL, is_folder, resolve
 from lorasae.sources.text_files import SUFFIXES
 from lorasae.store.lineage import Ancestor, lineage
 from lorasae.store.run_folder import Run
@@ -39,6 +39,11 @@ class Publication:
     def saes(self) -> list[dict[str, Any]]:
         """The SAEs of the run, lowest first, as lorasae.json records them."""
         return self.result["saes"]
+
+    @property
+    def releases(self) -> dict[str, str | None]:
+        """The releases that the SAEs are of -> the repository on the Hub; None of one that has none, or is not listed any more."""
+        return {each["release"]: _repository(each) for each in self.saes}
 
     @property
     def text(self) -> str:
@@ -102,6 +107,13 @@ def publication(run: Run) -> Publication:
     if not (run.adapter / "adapter_model.safetensors").is_file():
         raise LabError(asked, "Its adapter is not in its folder", "Restore it, or do the run again")
     return Publication(run, result, config, run.about.name or run.run_id)
+
+
+def _repository(record: dict[str, Any]) -> str | None:
+    try:
+        return resolve(SAERef(release=record["release"], sae_id=record["sae_id"])).repository
+    except LabError:
+        return None
 
 
 def _error(key: str, error: float) -> str:
