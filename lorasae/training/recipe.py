@@ -64,7 +64,8 @@ def adapt(run: Run, listener: Listener | None = None) -> dict[str, Any]:
 
 def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
     with closing(turn_at(chosen_device(run.config.model.device), home())) as turn:
-        turn.announce()  # before anything is loaded: an inspection process that nobody waits for lets its memory go
+        if not turn.announce():  # before anything is loaded: an inspection process that nobody waits for lets its memory go
+            report.phase("loading", "another run is at work on this device: both take turns, step by step")
         bench = set_up(run, report, stop, turn)
         with turn:
             return _train_and_measure(bench, report, stop)
