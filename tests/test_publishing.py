@@ -453,6 +453,13 @@ def test_the_token_is_in_no_file_and_no_address(run: Run, hub: LocalHub, tmp_pat
     assert not kept and not any(token in asking.url for asking in hub.log)
 
 
+@pytest.mark.parametrize("name", ["adapter", "alice/a--b", "alice/x.git", f"alice/{'x' * 97}"])
+def test_what_is_no_name_is_refused_before_the_hub_is_asked(run: Run, hub: LocalHub, name: str) -> None:
+    with pytest.raises(LabError, match="no name of a repository on the Hub"):
+        publish(run, Target(name), hub.api(hub.accounts.token("alice")), as_measured)
+    assert not hub.log
+
+
 def test_the_client_without_a_token_is_told_what_to_do(run: Run, hub: LocalHub) -> None:
     with pytest.raises(LabError, match="hf auth login"):
         publish(run, Target(REPO), HfApi(endpoint=hub.endpoint, token=False), as_measured)

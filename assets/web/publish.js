@@ -2,6 +2,7 @@
 import { ask, h, problem, runAddress } from "/lab/assets/dom.js";
 import { cardView } from "/lab/assets/card_view.js";
 import { showDialog } from "/lab/assets/dialog.js";
+import { plainName } from "/lab/assets/open_published.js";
 import { called } from "/lab/assets/progress.js";
 import { style } from "/lab/assets/style.js";
 
@@ -13,6 +14,8 @@ export function publishing(run) {
   const phase = h("p", { role: "status", tabindex: -1 });
   const work = [phase, h("progress.progress-bar", { "aria-label": "Publishing" })];
   const element = h("div.lab-stack");
+  const visible = h("input", { type: "checkbox" }); // what was chosen stays, however often one tries
+  const proposal = h("input", { type: "checkbox" });
   show();
   return element;
 
@@ -45,14 +48,14 @@ export function publishing(run) {
 
   function form(repo_id, pattern) {
     const name = h("input", { type: "text", required: true, pattern, title: "NAME/ADAPTER: letters, digits, - _ and .", value: repo_id, placeholder: `your-name/${slug(called(run))}`, maxlength: 193, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
-    const visible = h("input", { type: "checkbox" });
-    const proposal = h("input", { type: "checkbox" });
+    name.addEventListener("change", () => (name.value = plainName(name.value)));
     const look = h("button.lab-button", { type: "button" }, "See what would be published");
     const go = h("button.lab-button.primary", { type: "submit" }, "Publish");
     const below = h("div", { "aria-live": "assertive" });
     const box = h(
       "form.publish-form.lab-stack",
       {},
+      run.descent?.unchanged && run.descent.repo_id ? h("p", {}, `This is ${run.descent.repo_id}, unchanged. The card will say so, and whose it is.`) : null,
       h("label.lab-stack", {}, h("span", {}, "Name on the Hub"), name, h("span.lab-note", {}, "Yours or your organisation's, a slash, and a name for the adapter.")),
       h("label", {}, visible, " for everybody to see; else only for you"),
       h("span.lab-note", {}, "A repository of yours that is there already is made public if you choose so; one that is public stays so."),

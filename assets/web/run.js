@@ -9,7 +9,7 @@ import { publishing } from "/lab/assets/publish.js";
 import { mount as mountReplay } from "/lab/assets/replay.js";
 import { measuredNow, result } from "/lab/assets/result.js";
 import { runCharts } from "/lab/assets/run_charts.js";
-import { ending, runButtons } from "/lab/assets/run_head.js";
+import { cameFrom, ending, runButtons } from "/lab/assets/run_head.js";
 import { Series } from "/lab/assets/series.js";
 import { inShort, settingsTable, spliced } from "/lab/assets/settings.js";
 import { style } from "/lab/assets/style.js";
@@ -42,6 +42,7 @@ function page(element, summary, defaults) {
   const buttons = h("div.run-buttons");
   const end = h("div");
   const title = h("p.lab-note.run-title");
+  const descent = h("div", {}, cameFrom(run.descent));
   const saes = h("div");
   const replay = h("div");
   const keeping = h("div.lab-stack");
@@ -50,7 +51,7 @@ function page(element, summary, defaults) {
 
   element.replaceChildren(
     h("nav.run-crumbs", { "aria-label": "Where you are" }, h("a", { href: "/runs" }, "Runs"), h("span", { "aria-hidden": "true" }, " / ")),
-    h("header.run-head", {}, h("div", {}, nameField(run, changed), title), buttons),
+    h("header.run-head", {}, h("div", {}, nameField(run, changed), title, descent), buttons),
     parts.progress.element,
     away,
     end,
@@ -93,6 +94,7 @@ function page(element, summary, defaults) {
   async function hasEnded() {
     run = await ask(runAddress(run.run_id)).catch(() => run); // with its results, and with what can be done now
     filesBox.replaceChildren(files(run));
+    descent.replaceChildren(...[cameFrom(run.descent)].filter(Boolean));
     playReplay();
     if (wantsNotice(run.run_id))
       new Notification(called(run), { body: `${stateWord(run.state)}. ${gapSentence(measuredNow(run, series).plain, "", run.state)}` });

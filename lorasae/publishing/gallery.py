@@ -5,7 +5,6 @@ What a stranger's card states is that author's claim. It is shown as one, until 
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from lorasae.errors import LabError
 from lorasae.publishing.card import BLOCK, TAG
-from lorasae.sources.hub_names import LONGEST, REPO_ID
+from lorasae.sources.hub_names import is_repo_id
 from lorasae.sources.hub_problems import hub_problems_told
 from lorasae.store.lineage import origin_of
 from lorasae.store.run_folder import Run
@@ -163,7 +162,7 @@ def _whole(digits: str) -> int | float:
 def row_of(info: Any) -> GalleryRow | None:
     """A repository as its card has it; whatever is not of the form that the lab writes is left out. None of one without a name."""
     repo_id = info.get("id") if isinstance(info, Mapping) else None
-    if not isinstance(repo_id, str) or len(repo_id) > LONGEST or not re.fullmatch(REPO_ID, repo_id):
+    if not isinstance(repo_id, str) or not is_repo_id(repo_id):
         return None
     card = _mapping(info.get("cardData"))
     told = _mapping(card.get(BLOCK))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from lorasae.config import FORMAT
 from lorasae.errors import LabError
-from lorasae.sources.hub_names import LICENCE, LONGEST, REPO_ID
+from lorasae.sources.hub_names import LICENCE, REPO_ID
 from lorasae.store.lineage import MOST_ANCESTORS
 from lorasae.store.run_folder import EXAMPLE_ID, RUN_ID
 
@@ -90,7 +90,7 @@ class _Heldout(_Believed):
 class _Ancestor(_Believed):
     """An adapter that this one was before (store/lineage.py)."""
 
-    repo_id: Annotated[str, StringConstraints(max_length=LONGEST, pattern=rf"^{REPO_ID}$")] | None = None
+    repo_id: Annotated[str, StringConstraints(max_length=200, pattern=rf"^{REPO_ID}$")] | None = None
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     licence: Annotated[str, StringConstraints(pattern=rf"^{LICENCE}$")] | None = None
     run_id: Annotated[str, StringConstraints(pattern=rf"^({RUN_ID.pattern}|{EXAMPLE_ID})$")] | None = None

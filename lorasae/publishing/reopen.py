@@ -18,6 +18,7 @@ from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.publishing.published_result import MOST_BYTES, believed, check_heldout, json_of
 from lorasae.sources.commits import Commits
 from lorasae.sources.hub_adapters import licence_named
+from lorasae.sources.hub_names import refuse_no_name
 from lorasae.sources.hub_problems import first_line, hub_problems_told
 from lorasae.sources.peft_files import CONFIG, WEIGHTS, plain_settings, shape_of, shape_of_files, tensor_shapes
 from lorasae.store.commit_record import record_commits
@@ -75,6 +76,7 @@ def reopen(
         LabError: If the repository cannot be had, holds no adapter of this lab, or holds something damaged.
     """
     asked = f"The adapter {repo_id} was to be opened"
+    refuse_no_name(asked, repo_id)
     with hub_problems_told(asked, repo_id, (), api):
         commit = str(api.model_info(repo_id, revision=revision).sha)
     if known := _opened_already(store, owner, repo_id, commit):

@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, ModelInfo
 from huggingface_hub.errors import SafetensorsParsingError
 
 from lorasae.errors import LabError
-from lorasae.sources.hub_names import LICENCE
+from lorasae.sources.hub_names import LICENCE, refuse_no_name
 from lorasae.sources.hub_problems import hub_problems_told
 from lorasae.sources.peft_files import CONFIG, PICKLE, WEIGHTS, AdapterShape, only_a_pickle, shape_of
 
@@ -54,8 +54,7 @@ def listed(asked: str, repo_id: str, revision: str | None, api: HfApi) -> Listed
     Raises:
         LabError: If it cannot be had, holds no adapter, or one that is only a pickle or too large.
     """
-    if repo_id.count("/") != 1:
-        raise LabError(asked, "A repository on the Hub has two names, with a slash between them", "Give it as NAMESPACE/NAME")
+    refuse_no_name(asked, repo_id)
     with hub_problems_told(asked, repo_id, (), api):
         info = api.model_info(repo_id, revision=revision, files_metadata=True)
     files = info.siblings or []

@@ -77,10 +77,11 @@ def gate_told(repository: str, has_token: bool, kind: str = "") -> tuple[str, st
 def absence_told(repository: str, known: Sequence[str], has_token: bool, kind: str = "repository") -> tuple[str, str]:
     """The same of what is not there, or is not for everybody to see."""
     whose = "its owner must let the account in use see it"
-    return (
-        f"{repository} is neither a folder here nor a {kind} on the Hub that you may see",
-        f"Nearest known: {nearest(repository, list(known))}; if it is private, {whose if has_token else way_in()}",
-    )
+    private = f"if it is private, {whose if has_token else way_in()}"
+    if not known:
+        return f"{repository} is no {kind} on the Hub that you may see", f"Look for a slip in the name; {private}"
+    found = f"{repository} is neither a folder here nor a {kind} on the Hub that you may see"
+    return found, f"Nearest known: {nearest(repository, list(known))}; {private}"
 
 
 def _refused(status: int, has_token: bool) -> tuple[str, str]:

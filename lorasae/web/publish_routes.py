@@ -8,7 +8,8 @@ from typing import Annotated
 
 from fastapi import FastAPI, Request
 from huggingface_hub import HfApi, get_token
-from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from lorasae.errors import LabError
 from lorasae.lab import Lab
@@ -18,13 +19,20 @@ from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.sources.hub_access import way_in
-from lorasae.sources.hub_names import LONGEST, REPO_ID
+from lorasae.sources.hub_names import NO_NAME, REPO_ID, is_repo_id
 from lorasae.store.run_folder import Run
 from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
 from lorasae.web.logins import login_of
 
-RepoId = Annotated[str, StringConstraints(strict=True, max_length=LONGEST, pattern=rf"^{REPO_ID}$")]
+
+def _named(name: str) -> str:
+    if not is_repo_id(name):
+        raise PydanticCustomError("name", NO_NAME)  # type: ignore[arg-type]
+    return name
+
+
+RepoId = Annotated[str, StringConstraints(strict=True), AfterValidator(_named)]
 _CARD_CHARACTERS = 60_000
 
 
