@@ -15,6 +15,8 @@ import { inShort, settingsTable, spliced } from "/lab/assets/settings.js";
 import { style } from "/lab/assets/style.js";
 import { gapSentence } from "/lab/assets/words.js";
 
+const ASK_AGAIN_MS = 3000;
+
 // props: {defaults}: the settings of a run that changes nothing.
 export async function mount(element, { defaults }) {
   const dressed = style("run");
@@ -125,6 +127,13 @@ function page(element, summary, defaults) {
     document.title = tabTitle(run, closedShare === undefined ? "" : show(closedShare, "fraction"));
   }
 
+  // What keeps a run from being resumed may pass: its process that is just ending, a text that was moved.
+  const askAgain = setInterval(async () => {
+    if (!run.resume_blocked) return;
+    const { resume_blocked } = await ask(runAddress(run.run_id)).catch(() => run);
+    if (!closed) changed({ resume_blocked });
+  }, ASK_AGAIN_MS);
+
   async function playReplay() {
     unmountReplay?.();
     unmountReplay = await mountReplay(replay, { run: run.run_id });
@@ -151,6 +160,7 @@ function page(element, summary, defaults) {
 
   return () => {
     closed = true;
+    clearInterval(askAgain);
     live.close();
     unmountReplay?.();
     parts.charts.destroy();

@@ -206,6 +206,16 @@ def test_a_failed_run_says_what_happened_what_it_means_and_what_to_do(written, v
     seen.clean()
 
 
+def test_a_run_can_be_resumed_once_its_process_has_ended(written, visit: Callable[..., Visit]) -> None:
+    run = written("a00013", n_rows=41)
+    run.status("failed", 40, pid=None, message="Step 41 was taken. Its loss is not a finite number.")
+    with run.run.claimed():
+        page = visit(run.page).page
+        expect(page.get_by_role("button", name="Resume")).to_be_disabled()
+    expect(page.get_by_role("button", name="Resume")).to_be_enabled()
+    expect(page.locator(".run-ending")).not_to_contain_text("It cannot be resumed")
+
+
 def test_an_sae_that_is_not_what_it_states_can_be_tried_all_the_same(written, visit: Callable[..., Visit]) -> None:
     run = written("a00010", n_rows=0)
     run.status("failed", 0, pid=None, message="There its variance explained is 0.596, stated 0.830. To go on, set trust_measured")
