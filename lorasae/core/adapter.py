@@ -145,6 +145,11 @@ def _acting(model: PeftModel) -> str:
     return model.active_adapter  # type: ignore[return-value]
 
 
+def adapter_in_use(model: nn.Module) -> str | None:
+    """The name of the adapter that acts; None for a bare model."""
+    return _acting(model) if isinstance(model, PeftModel) else None
+
+
 @contextmanager
 def in_use(model: nn.Module, name: str) -> Iterator[None]:
     """Inside the block the adapter `name` is the one that acts and can be trained; afterwards, the one before."""

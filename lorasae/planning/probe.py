@@ -11,7 +11,8 @@ import torch
 
 from lorasae.config import RunConfig, run_config
 from lorasae.core.adapter import adapter_parameters
-from lorasae.core.evaluate import ALL, measure
+from lorasae.core.conditions import ALL
+from lorasae.core.evaluate import measure
 from lorasae.core.step import ReferenceGradients, optimizer_step
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load

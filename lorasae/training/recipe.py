@@ -24,7 +24,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in lorasae/__main__.py
 import torch
 
 from lorasae.core.adapter import in_use
-from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
+from lorasae.core.conditions import ALL, BEFORE, Condition
+from lorasae.core.evaluate import Measurement, measure
 from lorasae.core.step import StepOutcome, learning_rate_at, moved
 from lorasae.errors import LabError
 from lorasae.sources.data import Chunks, micro_batches
