@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lorasae.core.fast.products import product
+from lorasae.core.fast.products import mixed_product, product, sums_in_fp32
 
 PIECE = 2**14  # candidates decided at a time: their gathered encoder rows are PIECE x d_in
 
@@ -155,8 +155,8 @@ class ScreenedEncoder(Encoder):
         return positions, pre.flatten()[positions]
 
     def _product(self, rounded: Tensor, out: Tensor) -> None:
-        if rounded.is_cuda:
-            torch.mm(rounded, self.rounded, out_dtype=out.dtype, out=out)
+        if sums_in_fp32(rounded):
+            mixed_product(out, rounded, self.rounded)
         else:  # without such hardware there is nothing to gain, only to test: bf16 values, summed in the SAE's precision
             product(out, rounded.to(out.dtype), self.rounded.to(out.dtype))
 

@@ -1,21 +1,22 @@
 """The forward pass of a decoder over its anatomy: any stretch of blocks, with any maps, with SAEs at any place in between."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lorasae.core.fast.anatomy import Anatomy, Attention, Block, Mlp, rotations
-from lorasae.core.fast.attention import causal_attention
+from lorasae.core.fast import anatomy as parts
+from lorasae.core.fast.anatomy import Anatomy, Block, Mlp, rotations
+from lorasae.core.fast.attention import Attention, causal_attention
+from lorasae.core.fast.gpu_attention import TriedAttention
 from lorasae.core.fast.kl_head import Head
 from lorasae.core.fast.maps import Maps, frozen_map
 from lorasae.core.fast.pointwise import normed, rotated
 from lorasae.core.hook_points import HookPoint, Site
 
 Insertion = Callable[[Tensor], Tensor]  # (batch, pos, d_in) -> the same, specials left as they are
-AttentionKernel = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,17 @@ class Decoder:
     """A model's blocks as functions of the stream."""
 
     anatomy: Anatomy
-    attention: AttentionKernel = causal_attention
+    attention: Attention = causal_attention
+
+    @staticmethod
+    def of(model: nn.Module) -> "Decoder":
+        """With the attention that the model's device does best.
+
+        Raises:
+            NoAnatomy: If the model has no fast step.
+        """
+        decoder = Decoder(parts.anatomy(model))
+        return replace(decoder, attention=TriedAttention()) if decoder.head.weight.is_cuda else decoder
 
     @cached_property
     def head(self) -> Head:
@@ -115,7 +126,7 @@ class Decoder:
         return maps(attention.out, read)
 
 
-def _queries_keys_values(attention: Attention, x: Tensor, maps: Maps) -> tuple[Tensor, ...]:
+def _queries_keys_values(attention: parts.Attention, x: Tensor, maps: Maps) -> tuple[Tensor, ...]:
     """Each `(batch, pos, heads, head_dim)`."""
     if attention.layout == "separate":
         return tuple(maps(module, x).unflatten(-1, (-1, attention.head_dim)) for module in attention.maps)

@@ -62,6 +62,21 @@ def chosen_attention(
     return ChosenAttention(BLOCKED, causal_attention, passed_over)
 
 
+class TriedAttention:
+    """The attention of a GPU, chosen when it is first asked for in some precision, with some cap and window."""
+
+    def __init__(self) -> None:
+        self.chosen: dict[tuple[object, ...], ChosenAttention] = {}
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, scale: float, softcap: float | None = None, window: int | None = None) -> Tensor:
+        """As `causal_attention`."""
+        window = None if window is None or window >= q.shape[2] else window
+        asked = (q.device, q.dtype, q.shape[3], softcap, window)
+        if asked not in self.chosen:
+            self.chosen[asked] = chosen_attention(*asked)
+        return self.chosen[asked].attention(q, k, v, scale=scale, softcap=softcap, window=window)
+
+
 def known_candidates() -> dict[str, Attention]:
     """Fastest first. FlexAttention is compiled anew for every shape and window; past the limit it would silently run uncompiled."""
     limits = {"recompile_limit": 64, "isolate_recompiles": True}  # torch's stub does not know them

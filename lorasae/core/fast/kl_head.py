@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lorasae.core.fast.chunks import rows_per_chunk
-from lorasae.core.fast.products import product
+from lorasae.core.fast.products import mixed_product, product, sums_in_fp32
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Projection:
     def __init__(self, head: Head) -> None:
         self.softcap = head.softcap
         self.logits_dtype = head.logits_dtype
-        self.mixed = head.weight.is_cuda and head.weight.dtype != head.logits_dtype and torch.version.hip is None
+        self.mixed = head.weight.dtype != head.logits_dtype and sums_in_fp32(head.weight)
         self.weight = head.weight.detach() if self.mixed else head.weight.detach().to(head.logits_dtype)
         self.bias = None if head.bias is None else head.bias.detach().to(head.logits_dtype)
 
@@ -115,7 +115,7 @@ class Projection:
         scale = 1.0 if self.softcap is None else 2.0 / self.softcap
         hidden = hidden.to(self.weight.dtype)
         if self.mixed:
-            torch.mm(hidden, self.weight.T, out_dtype=self.logits_dtype, out=logits)
+            mixed_product(logits, hidden, self.weight.T)
             logits.mul_(scale) if self.bias is None else logits.add_(self.bias).mul_(scale)
         else:
             product(logits, hidden, self.weight.T, self.bias, scale)

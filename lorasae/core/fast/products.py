@@ -23,3 +23,13 @@ def product(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, 
             torch.addmm(out[:, columns], x, weight[:, columns], beta=0, alpha=scale, out=out[:, columns])
         else:
             torch.addmm(bias[columns], x, weight[:, columns], beta=scale, alpha=scale, out=out[:, columns])
+
+
+def sums_in_fp32(weight: Tensor) -> bool:
+    """Whether the weight's device multiplies bf16 (or fp16) with an fp32 result; elsewhere the result would be rounded to bf16."""
+    return weight.is_cuda and torch.version.hip is None
+
+
+def mixed_product(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    """`out = x @ weight` of low precision, summed and kept in fp32; only where `sums_in_fp32`."""
+    torch.mm(x, weight, out_dtype=out.dtype, out=out)

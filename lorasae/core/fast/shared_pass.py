@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from lorasae.core.adapter import adapted_layers, adapter_in_use
 from lorasae.core.conditions import Condition
-from lorasae.core.fast.anatomy import anatomy
 from lorasae.core.fast.forward import Decoder, Insertion, Insertions, blocks_below
 from lorasae.core.fast.head_losses import token_losses
 from lorasae.core.fast.maps import AdaptedMaps, Maps, frozen_map
@@ -32,7 +31,7 @@ class SharedPass:
         Raises:
             NoAnatomy: If this model or adapter has no fast step.
         """
-        self._decoder = Decoder(anatomy(model))
+        self._decoder = Decoder.of(model)
         self._special_tokens = special_tokens
         self._n_layers = self._decoder.n_layers
         adapter = adapter_in_use(model)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from lorasae.core.fast.active_features import Activation, Encoder, Largest, ScreenedEncoder, Threshold
 from lorasae.core.fast.chunks import encoded_rows_per_chunk
+from lorasae.core.fast.products import sums_in_fp32
 from lorasae.core.sae import FrozenSAE, JumpReLU, ReLU, TopK
 
 SCREENED_FROM = 65_536  # features; below, one fp32 product costs a GPU less than a bf16 one and a second look
@@ -71,7 +72,7 @@ def _encoder(sae: FrozenSAE) -> Encoder | None:
     if activation is None:
         return None
     b_enc = sae.activation.get_buffer("b_enc")
-    screened = sae.W_enc.is_cuda and sae.W_enc.dtype == torch.float32 and sae.d_sae >= SCREENED_FROM and torch.version.hip is None
+    screened = sums_in_fp32(sae.W_enc) and sae.W_enc.dtype == torch.float32 and sae.d_sae >= SCREENED_FROM
     return (ScreenedEncoder if screened else Encoder)(sae.W_enc, b_enc, activation)
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from lorasae.core.adapter import adapted_layers, adapter_parameters
-from lorasae.core.fast.anatomy import anatomy
 from lorasae.core.fast.forward import Decoder, Insertion, Insertions, blocks_below
 from lorasae.core.fast.kl_head import kl_sums
 from lorasae.core.fast.maps import AdaptedMaps
+from lorasae.core.fast.sparse_sae import FastSAE
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction, kl_divisor
 from lorasae.core.sae import FrozenSAE
@@ -61,11 +61,11 @@ class FastGradients:
             NoAnatomy: If this model or adapter has no fast step; its text ends a sentence that begins with "because".
         """
         self._model = model
-        self._saes = dict(saes)
+        self._saes = {hook_point: FastSAE(sae) for hook_point, sae in saes.items()}
         self._special_tokens = special_tokens
         self._reduction: Reduction = reduction
         self._students = tuple(students)
-        self._decoder = Decoder(anatomy(model))
+        self._decoder = Decoder.of(model)
         self._first_adapted = min(min(adapted_layers(model, student.adapter)) for student in students)
         self._shared = min([self._first_adapted, *map(blocks_below, saes)])
         for student in self._students:
@@ -121,7 +121,7 @@ class FastGradients:
         return Insertions({hook_point: _inserted(sae, spliced) for hook_point, sae in self._saes.items()})
 
 
-def _inserted(sae: FrozenSAE, spliced: Tensor) -> Insertion:
+def _inserted(sae: FastSAE, spliced: Tensor) -> Insertion:
     def insertion(stream: Tensor) -> Tensor:
         return torch.where(spliced, sae.reconstruct(stream.flatten(0, 1)).view_as(stream).to(stream.dtype), stream)
 

@@ -81,6 +81,27 @@ def test_bf16_hidden_states_and_weights_give_the_gradient_of_their_fp64_values(s
     assert torch.cosine_similarity(gradient.double().flatten(), expected_gradient.flatten(), dim=0) > 0.9999
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("softcap", CAPS)
+def test_where_a_device_sums_bf16_in_fp32_the_head_stays_bf16(softcap, bias, rows, monkeypatch):
+    """Such a product is played here by one of fp32 copies."""
+    products_made = []
+
+    def played(out: Tensor, x: Tensor, weight: Tensor) -> None:
+        products_made.append((x.dtype, weight.dtype))
+        out.copy_(x.float() @ weight.float())
+
+    monkeypatch.setattr(kl_head, "sums_in_fp32", lambda _weight: True)
+    monkeypatch.setattr(kl_head, "mixed_product", played)
+    lm_head, (teacher, [student]) = head(softcap, torch.bfloat16, bias), hiddens(dtype=torch.bfloat16)
+    value, gradient = fused(lm_head, teacher, student)
+    exact_head = Head(lm_head.weight.double(), None if lm_head.bias is None else lm_head.bias.double(), softcap)
+    expected, expected_gradient = plain(exact_head, teacher.double(), student.double())
+    assert set(products_made) == {(torch.bfloat16, torch.bfloat16)}
+    torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=0)
+    assert torch.cosine_similarity(gradient.double().flatten(), expected_gradient.flatten(), dim=0) > 0.9999
+
+
 @pytest.mark.parametrize("n_rows", [1, 4, TOKENS, 100])
 @pytest.mark.parametrize("block", [1, 7, VOCAB, 1000])
 def test_no_chunk_and_no_block_of_the_vocabulary_shows_in_the_result(n_rows, block, monkeypatch):

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from lorasae.core.fast import sparse_sae
+from lorasae.core.fast.active_features import ScreenedEncoder
 from lorasae.core.fast.chunks import encoded_rows_per_chunk
 from lorasae.core.fast.sparse_sae import FastSAE
 from lorasae.core.sae import FrozenSAE, sae_from_weights
@@ -160,3 +161,14 @@ def test_the_saes_weights_get_no_gradient_and_do_not_change(rows):
 def test_a_chunk_of_a_million_features_is_bounded():
     assert encoded_rows_per_chunk(2**20, False) == 64 and encoded_rows_per_chunk(2**20, True) == 256
     assert encoded_rows_per_chunk(2048, False) == 256
+
+
+@pytest.mark.parametrize("architecture", ["standard", "jumprelu", "topk"])
+def test_a_wide_sae_on_a_device_that_sums_bf16_in_fp32_is_screened_and_equal(architecture, rows, monkeypatch):
+    """The device is played: its screen multiplies fp32 copies of bf16 values."""
+    monkeypatch.setattr(sparse_sae, "sums_in_fp32", lambda _weight: True)
+    monkeypatch.setattr(sparse_sae, "SCREENED_FROM", D_SAE)
+    sae = toy(architecture, torch.float32)
+    assert isinstance(FastSAE(sae)._encoder, ScreenedEncoder)
+    ours, theirs = both(sae, stream(torch.float32))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
