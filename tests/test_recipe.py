@@ -35,6 +35,11 @@ def uninterrupted(world, tmp_path_factory):
     return finished(tmp_path_factory.mktemp("home"), tiny_run(world))
 
 
+@pytest.fixture(scope="module")
+def by_the_reference_step(world, tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("home"), tiny_run(world, train={"fast": False}))
+
+
 def adapter_bytes(run: Run) -> bytes:
     return (run.adapter / "adapter_model.safetensors").read_bytes()
 
@@ -105,6 +110,21 @@ def test_a_run_broken_off_at_any_step_ends_in_the_same_bits(world, uninterrupted
     assert values(run) == values(uninterrupted)
 
 
+@pytest.mark.parametrize("step", [3, 8])
+def test_so_does_one_that_is_trained_by_the_reference_step(world, by_the_reference_step, tmp_path, step):
+    run = RunStore(tmp_path).create(tiny_run(world, train={"fast": False}))
+    with pytest.raises(RuntimeError):
+        adapt(run, CrashAt(step))
+    adapt(run)
+    assert adapter_bytes(run) == adapter_bytes(by_the_reference_step) and lasting(run) == lasting(by_the_reference_step)
+
+
+def test_the_fast_and_the_reference_step_end_at_the_same_numbers(uninterrupted, by_the_reference_step):
+    for run, step in ((uninterrupted, "fast"), (by_the_reference_step, "reference")):
+        assert f"Trained by the {step} step" in run.log.read_text()
+    assert values(uninterrupted) == pytest.approx(values(by_the_reference_step), rel=1e-3)
+
+
 def start(run: Run, **environment: str) -> subprocess.Popen:
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
@@ -118,9 +138,10 @@ def wait_for_step(run: Run, step: int, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-def test_a_killed_run_goes_on_and_ends_in_the_same_bits(world, tmp_path):
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_killed_run_goes_on_and_ends_in_the_same_bits(world, tmp_path, fast):
     """kill -9 twice, in the middle of whatever it was doing, with checkpoints at every step."""
-    config = tiny_run(world, train={"tokens": 64 * 64})
+    config = tiny_run(world, train={"tokens": 64 * 64, "fast": fast})
     run = RunStore(tmp_path).create(config)
     for step in (9, 30):
         process = start(run)

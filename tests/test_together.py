@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,20 +20,24 @@ from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
 from lorasae.training.supervision import Nobody, Stopped
 from lorasae.training.together import adapt_together, groups
-from lorasae.training.way import recorded_way
 from tests.tiny_world import tiny_run
 
 ROOT = Path(__file__).parents[1]
 CLOCKS = ("train_s", "tokens_per_s", "peak_memory_bytes")
 
 
-def different(world: Path) -> list[RunConfig]:
+def plain(world: Path, **sections: Any) -> RunConfig:
+    """A tiny run trained by the reference step, which computes one adapter after the other and so gives each its very bits."""
+    return tiny_run(world, **{**sections, "train": {"fast": False, **sections.get("train", {})}})
+
+
+def different(world: Path, make: Callable[..., RunConfig] = plain) -> list[RunConfig]:
     """Rank, scale, dropout, place, rate and schedule: everything that runs trained together may differ in. Dropout is on in each."""
     return [
-        tiny_run(world),
-        tiny_run(world, name="large", adapter={"rank": 4, "alpha": 3, "dropout": 0.3}),
-        tiny_run(world, adapter={"placement": "all", "modules": ["mlp"]}, watch={"evaluations": 1}),
-        tiny_run(world, adapter={"layers": [3]}, train={"learning_rate": 3e-3, "schedule": "constant", "gradient_clip": None}),
+        make(world),
+        make(world, name="large", adapter={"rank": 4, "alpha": 3, "dropout": 0.3}),
+        make(world, adapter={"placement": "all", "modules": ["mlp"]}, watch={"evaluations": 1}),
+        make(world, adapter={"layers": [3]}, train={"learning_rate": 3e-3, "schedule": "constant", "gradient_clip": None}),
     ]
 
 
@@ -68,9 +74,23 @@ def test_runs_trained_together_are_each_what_they_are_alone(world, alone, tmp_pa
     assert len({(run.adapter / "adapter_model.safetensors").read_bytes() for run in runs}) == len(runs)
 
 
+def test_by_the_fast_step_they_are_each_what_they_are_alone_to_rounding(world, tmp_path):
+    """Some share less of the frozen work than they would have alone, which rounds differently."""
+    store = RunStore(tmp_path)
+    runs, singles = ([store.create(config) for config in different(world, tiny_run)] for _ in range(2))
+    trained(runs)
+    for run, single in zip(runs, singles, strict=True):
+        adapt(single)
+        assert "Trained by the fast step" in run.log.read_text()
+        losses = [[row["kl_train"] for row in each.metrics() if "kl_train" in row] for each in (run, single)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        for key, value in run.result["results"].items():
+            assert value["value"] == pytest.approx(single.result["results"][key]["value"], abs=1e-4)
+
+
 def test_settings_that_change_text_model_or_loss_are_in_groups_of_their_own(world):
-    configs = [*different(world), tiny_run(world, seed=1), tiny_run(world, data={"context_length": 32}), tiny_run(world, name="x")]
-    configs += [tiny_run(world, saes=[{"release": str(world / "sae_2")}]), tiny_run(world, train={"kl_reduction": "sum"})]
+    configs = [*different(world), plain(world, seed=1), plain(world, data={"context_length": 32}), plain(world, name="x")]
+    configs += [plain(world, saes=[{"release": str(world / "sae_2")}]), plain(world, train={"kl_reduction": "sum"})]
     assert groups(configs) == [[0, 1, 2, 3, 6], [4], [5], [7], [8]]
 
 
@@ -86,7 +106,7 @@ class At(Nobody):
 def test_one_that_fails_takes_no_other_with_it(world, alone, tmp_path):
     store = RunStore(tmp_path)
     mad = {"learning_rate": 1e30, "warmup_fraction": 0.0, "gradient_clip": None}
-    configs = [tiny_run(world, train=mad), tiny_run(world), tiny_run(world, adapter={"rank": 400}), different(world)[1]]
+    configs = [plain(world, train=mad), plain(world), plain(world, adapter={"rank": 400}), different(world)[1]]
     runs = [store.create(config) for config in configs]
     outcomes = trained(runs)
     assert isinstance(outcomes[0], LabError) and "not a finite number" in str(outcomes[0]) and runs[0].status.state == "failed"
@@ -123,7 +143,9 @@ def test_a_killed_sweep_leaves_runs_that_go_on_alone(world, alone, tmp_path):
     runs = [store.create(config) for config in different(world)[:2]]
     script = f"""
 import os, sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from lorasae.store.run_folder import Run
 from lorasae.training.supervision import Nobody
 from lorasae.training.together import adapt_together
@@ -160,14 +182,12 @@ def test_a_lack_of_memory_is_met_for_all_of_them(world, tmp_path):
         return Tight(ReferenceGradients(model, transforms, special_tokens, reduction), students)
 
     store = RunStore(tmp_path)
-    configs = [
-        config.model_copy(update={"train": config.train.model_copy(update={"micro_batch_size": 2})}) for config in different(world)[:2]
-    ]
-    runs = [store.create(config) for config in configs]
+    adapters = [{"rank": 2}, {"rank": 4, "dropout": 0.3}]
+    runs = [store.create(tiny_run(world, adapter=each)) for each in adapters]
     adapt_together(runs, [Nobody()] * 2, tight)
-    for run, config in zip(runs, configs, strict=True):
-        assert recorded_way(run).micro_batch_size == 1 and run.log.read_text().count("did not fit into the memory") == 1
-        single = store.create(config.model_copy(update={"train": config.train.model_copy(update={"micro_batch_size": 1})}))
+    for run, adapter in zip(runs, adapters, strict=True):
+        assert run.log.read_text().count("2 sequences at once did not fit into the memory") == 1
+        single = store.create(plain(world, adapter=adapter, train={"micro_batch_size": 1}))
         adapt(single)
         tensors = [load_file(each.adapter / "adapter_model.safetensors") for each in (run, single)]
         assert all(torch.equal(tensor, tensors[1][name]) for name, tensor in tensors[0].items())

@@ -136,7 +136,7 @@ def test_a_micro_batch_that_does_not_fit_is_halved_and_the_result_is_that_of_the
     log = run.log.read_text()
     assert log.count("did not fit into the memory") == 2 and "from now on 1, with the same sequences per step" in log
     small = store.create(tiny_run(world, train={"micro_batch_size": 1}))
-    adapt(small)
+    adapt(small, faster=fast()[0])
     assert same_bits(run, small)
     with pytest.raises(RuntimeError, match="lights"):
         adapt(again := store.create(tiny_run(world, train=train)), CrashAt(5), faster)

@@ -16,8 +16,8 @@ from lorasae.core.evaluate import measure
 from lorasae.core.step import ReferenceGradients, optimizer_step
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load
+from lorasae.training.memory import peak_memory_bytes
 from lorasae.training.setting_up import attach_adapter
-from lorasae.training.workbench import peak_memory_bytes
 
 N_STEPS = 3  # timed, after one that warms up
 LONGEST_STEP_S = 6.0  # a longer step is timed by a part of its micro-batches

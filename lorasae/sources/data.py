@@ -105,11 +105,15 @@ def is_heldout(document: str) -> bool:
 
 def step_chunks(chunks: Chunks, seed: int, step: int, n: int) -> torch.Tensor:
     """The `n` chunks of one step, `(n, context_length)` int64: each epoch is a fresh permutation, nothing to save or skip on resume."""
+    return torch.from_numpy(chunks[step_rows(len(chunks), seed, step, n)].astype(np.int64))
+
+
+def step_rows(n_chunks: int, seed: int, step: int, n: int) -> list[int]:
+    """Which of a corpus's `n_chunks` chunks the `n` of one step are."""
     positions = np.arange(step * n, (step + 1) * n)
-    epochs = positions // len(chunks)
-    orders = {int(epoch): np.random.default_rng([seed, int(epoch)]).permutation(len(chunks)) for epoch in np.unique(epochs)}
-    rows = [orders[int(epoch)][position % len(chunks)] for epoch, position in zip(epochs, positions, strict=True)]
-    return torch.from_numpy(chunks[rows].astype(np.int64))
+    epochs = positions // n_chunks
+    orders = {int(epoch): np.random.default_rng([seed, int(epoch)]).permutation(n_chunks) for epoch in np.unique(epochs)}
+    return [int(orders[int(epoch)][position % n_chunks]) for epoch, position in zip(epochs, positions, strict=True)]
 
 
 def micro_batches(chunks: torch.Tensor | Chunks, size: int, device: torch.device) -> Iterator[torch.Tensor]:

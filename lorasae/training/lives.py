@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from lorasae.core.fast.step import FastGradients
 from lorasae.sources.data import micro_batches, step_chunks
 from lorasae.training.portions import in_portions
+from lorasae.training.way import Way
 from lorasae.training.workbench import Workbench
 
 
@@ -64,10 +66,13 @@ def lived(lives: Sequence[Life]) -> list[Outcome]:
 
 
 def _next_together(waiting: dict[int, Wanted]) -> dict[int, Wanted]:
-    """Those that wait for the earliest step, and are trained by the same kind of step."""
+    """Those that wait for the earliest step, and go the same way to it."""
     first = min(waiting.values(), key=lambda wanted: wanted.step)
-    alike = (first.step, first.bench.way.step)
-    return {index: wanted for index, wanted in waiting.items() if (wanted.step, wanted.bench.way.step) == alike}
+    return {index: each for index, each in waiting.items() if each.step == first.step and _goes_with(each.bench.way, first.bench.way)}
+
+
+def _goes_with(one: Way, other: Way) -> bool:
+    return (one.step, one.frozen) == (other.step, other.frozen)
 
 
 def _answers(wanted: dict[int, Wanted]) -> dict[int, Computed | Exception]:
@@ -90,7 +95,11 @@ def _computed(benches: Sequence[Workbench], step: int, at_once: int) -> list[Com
         bench.optimizer.zero_grad(set_to_none=True)
     gradients = first.shop.gradients(first.way.step, first.config.train.kl_reduction, [bench.student for bench in benches])
     with _put_back_after_an_error(benches):
-        kls = gradients.accumulate_each(list(micro_batches(chunks, at_once, first.loaded.device)))
+        portions = list(micro_batches(chunks, at_once, first.loaded.device))
+        if isinstance(gradients, FastGradients) and first.shop.lookahead and first.way.frozen != "with the step":
+            kls = gradients.accumulate_each(portions, first.shop.lookahead.of(gradients, step, at_once, first.way.frozen))
+        else:
+            kls = gradients.accumulate_each(portions)
     seconds = (time.monotonic() - began) / len(benches)
     return [Computed(kl, seconds) for kl in kls]
 

@@ -36,19 +36,20 @@ from lorasae.store.replay import forget_frames_after
 from lorasae.store.run_folder import Run
 from lorasae.training.heldout_part import choose_part
 from lorasae.training.lives import Computed, Life, Wanted, lived
+from lorasae.training.memory import peak_memory_bytes
 from lorasae.training.pace import evaluated_steps
 from lorasae.training.portions import in_portions
 from lorasae.training.recorder import Recorder
 from lorasae.training.setting_up import set_up
 from lorasae.training.supervision import Listener, Nobody, Report, Stopped, StopRequest, ending_told
-from lorasae.training.way import Faster, nothing_faster
-from lorasae.training.workbench import Workbench, peak_memory_bytes, plain, save, snapshot, take_up
+from lorasae.training.way import Faster, fast_gradients
+from lorasae.training.workbench import Workbench, plain, save, snapshot, take_up
 from lorasae.training.workshop import Workshop, workshop
 
 DURING: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
 
 
-def adapt(run: Run, listener: Listener | None = None, faster: Faster = nothing_faster) -> dict[str, Any]:
+def adapt(run: Run, listener: Listener | None = None, faster: Faster = fast_gradients) -> dict[str, Any]:
     """Do the run, or what is left of it, and return its result.
 
     Args:

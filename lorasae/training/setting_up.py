@@ -29,6 +29,7 @@ from lorasae.store.durable import replace_file
 from lorasae.store.run_folder import Run
 from lorasae.store.source_record import record_source
 from lorasae.store.started_from import bring_start, weights_of_start
+from lorasae.training.lookahead import Lookahead, how_far_ahead
 from lorasae.training.pace import Pace
 from lorasae.training.supervision import Report, StopRequest
 from lorasae.training.threads import are_prescribed, fastest
@@ -63,7 +64,11 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
     optimizer = torch.optim.AdamW(adapter_parameters(model, name), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
     fast = why_not_fast(config, before) or shop.fast_gradients(train.kl_reduction, [Student(name, randomness)])
     at_once = before.micro_batch_size if before else config.micro_batch_size
-    way = Way("reference", fast, at_once, None) if isinstance(fast, str) else Way("fast", "", at_once, None)
+    if isinstance(fast, str):
+        way = Way("reference", fast, at_once, None)
+    else:
+        way = Way("fast", "", at_once, None, before.frozen if before else how_far_ahead(config, loaded, corpus.train))
+        shop.lookahead = shop.lookahead or Lookahead(corpus.train, config, loaded.device)
     bench = Workbench(run, config, loaded, corpus, model, name, randomness, optimizer, way, Pace(), shop, turn)
     bench.go(replace(way, n_threads=_n_threads(bench, before, shop)))
     report.remark(f"{bench.way}")

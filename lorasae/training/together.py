@@ -12,7 +12,7 @@ from lorasae.store.run_folder import Run
 from lorasae.training.lives import Outcome, lived
 from lorasae.training.recipe import life_of
 from lorasae.training.supervision import Listener
-from lorasae.training.way import Faster, nothing_faster
+from lorasae.training.way import Faster, fast_gradients
 from lorasae.training.workshop import workshop
 
 # What runs that are trained together may differ in: of their name, of their adapters, of the optimizer, of what is watched.
@@ -34,7 +34,7 @@ def groups(configs: Sequence[RunConfig]) -> list[list[int]]:
     return list(found.values())
 
 
-def adapt_together(runs: Sequence[Run], listeners: Sequence[Listener], faster: Faster = nothing_faster) -> list[Outcome]:
+def adapt_together(runs: Sequence[Run], listeners: Sequence[Listener], faster: Faster = fast_gradients) -> list[Outcome]:
     """Do these runs, or what is left of them, in one process: of each its result, or the error that it ended with.
 
     Args:

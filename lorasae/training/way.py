@@ -12,6 +12,8 @@ from typing import Literal
 from peft import PeftModel
 
 from lorasae.config import RunConfig
+from lorasae.core.fast.anatomy import NoAnatomy
+from lorasae.core.fast.step import FastGradients
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction
 from lorasae.core.sae import FrozenSAE
@@ -23,13 +25,23 @@ from lorasae.store.run_folder import Run
 # The fast gradients of a model, SAEs and these of its adapters; or why there are none, as the end of a sentence with "because".
 Faster = Callable[[PeftModel, Mapping[HookPoint, FrozenSAE], SpecialTokens, Reduction, Sequence[Student]], GradientsOfEach | str]
 
+# with the step: by the step itself. ahead: of several steps at once, for a GPU that a step does not fill. kept: of the whole corpus, which
+# the run goes through more than once.
+Ahead = Literal["with the step", "ahead", "kept"]
+_TOLD = {"ahead": "for several steps at once", "kept": "once for the whole text"}
+
 Step = Literal["fast", "reference"]
 SWITCHED_OFF = "the settings say so (train.fast)"
 
 
-def nothing_faster(*_asked: object) -> str:
-    """The answer where there is no fast step at all."""
-    return "there is no other"
+def fast_gradients(
+    model: PeftModel, saes: Mapping[HookPoint, FrozenSAE], special_tokens: SpecialTokens, reduction: Reduction, students: Sequence[Student]
+) -> GradientsOfEach | str:
+    """Those of `lorasae.core.fast`."""
+    try:
+        return FastGradients(model, saes, special_tokens, reduction, students)
+    except NoAnatomy as why:
+        return str(why)
 
 
 @dataclass(frozen=True)
@@ -40,11 +52,13 @@ class Way:
     because: str  # why not the fast one; empty where it is
     micro_batch_size: int  # sequences at once: as the settings say, or fewer since the memory did not suffice
     n_threads: int | None  # on the CPU; None where a GPU computes
+    frozen: Ahead = "with the step"  # when that is computed which does not depend on the adapter; of the fast step
 
     def __str__(self) -> str:
         reason = f", because {self.because}" if self.because else ""
         threads = "" if self.n_threads is None else f"; {self.n_threads} {'thread' if self.n_threads == 1 else 'threads'}"
-        return f"Trained by the {self.step} step{reason}; {self.micro_batch_size} sequences at once{threads}"
+        frozen = f"; what is frozen, {_TOLD[self.frozen]}" if self.frozen in _TOLD else ""
+        return f"Trained by the {self.step} step{reason}; {self.micro_batch_size} sequences at once{threads}{frozen}"
 
 
 def recorded_way(run: Run) -> Way | None:

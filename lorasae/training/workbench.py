@@ -1,9 +1,7 @@
 """What the phases of one run share, and how its state goes into a checkpoint and comes back."""
 
 import math
-import resource
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,8 +56,8 @@ class Workbench:
         self.pace.plan(self.config, n_heldout, size_of_part(n_heldout), way.micro_batch_size)
 
     def halve(self, at_once: int) -> None:
-        """Compute half as many sequences at once from now on as the `at_once` that did not fit."""
-        self.go(replace(self.way, micro_batch_size=max(1, at_once // 2)))
+        """Compute half as many sequences at once from now on as the `at_once` that did not fit, and hold nothing for later."""
+        self.go(replace(self.way, micro_batch_size=max(1, at_once // 2), frozen="with the step"))
 
     @property
     def part(self) -> Chunks:
@@ -135,14 +133,6 @@ def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
 def plain(value: float) -> float | None:
     """JSON has no nan: a metric that means nothing is null."""
     return value if math.isfinite(value) else None
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Largest memory so far: of the process on the CPU, of tensors on a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _sae_record(bench: Workbench, hook_point: HookPoint, after: Measurement) -> dict[str, Any]:

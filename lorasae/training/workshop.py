@@ -15,9 +15,10 @@ from lorasae.sources.data import Corpus
 from lorasae.sources.language_model import chosen_device
 from lorasae.sources.loading import Loaded
 from lorasae.store.device_turns import Turn, turn_at
+from lorasae.training.lookahead import Lookahead
 from lorasae.training.supervision import Signals, signals_noted
 from lorasae.training.threads import threads_put_back
-from lorasae.training.way import Faster, Step, nothing_faster
+from lorasae.training.way import Faster, Step
 
 
 @dataclass
@@ -26,13 +27,14 @@ class Workshop:
 
     signals: Signals
     allowed_threads: int
-    faster: Faster = nothing_faster
+    faster: Faster
     threads_chosen: bool = False
     turn: Turn | None = None
     alone_at_device: bool = True  # no other process was at work on a run there when this one came
     loaded: Loaded | None = None
     corpus: Corpus | None = None
     model: PeftModel | None = None  # with the adapters of all runs so far
+    lookahead: Lookahead | None = None  # of the steps that are the same for all
     before: Measurement | None = None  # of the conditions before training, which are those of all the runs
     _fast: tuple[tuple[Student, ...], GradientsOfEach | str] | None = None  # the last answer of `faster`, and for which adapters
 
@@ -63,7 +65,7 @@ class Workshop:
 
 
 @contextmanager
-def workshop(faster: Faster = nothing_faster) -> Iterator[Workshop]:
+def workshop(faster: Faster) -> Iterator[Workshop]:
     """The workshop of this process. What it holds of the process is given back in the end."""
     with signals_noted() as signals, threads_put_back() as allowed_threads:
         shop = Workshop(signals, allowed_threads, faster)

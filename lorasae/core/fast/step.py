@@ -14,16 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lorasae.core.adapter import ALONE, adapted_layers, adapter_parameters
+from lorasae.core.adapter import adapted_layers, adapter_parameters
 from lorasae.core.fast.forward import Decoder, Insertion, Insertions, blocks_below
 from lorasae.core.fast.kl_head import kl_sums
 from lorasae.core.fast.maps import AdaptedMaps
 from lorasae.core.fast.sparse_sae import FastSAE
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction, kl_divisor
-from lorasae.core.randomness import Randomness
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
+from lorasae.core.step import Student
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,6 @@ class Frozen:
     def rows(self, start: int, end: int) -> "Frozen":
         """Of the sequences start … end - 1."""
         return Frozen(self.stream[start:end], self.teacher[start:end])
-
-
-@dataclass(frozen=True)
-class Student:
-    """One adapter that learns."""
-
-    adapter: str = ALONE
-    randomness: Randomness | None = None  # its own stream for dropout; None: torch's global one
 
 
 class FastGradients:
