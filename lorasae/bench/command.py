@@ -32,8 +32,9 @@ def bench_command(options: argparse.Namespace) -> None:
 def _rounds(asked: "Asked", options: argparse.Namespace, facts: dict[str, Any]) -> None:
     import torch
 
+    from lorasae.bench.machine_facts import said
     from lorasae.bench.peak import measured_peak
-    from lorasae.bench.picture import refuse_other_kinds, write_picture
+    from lorasae.bench.picture import refuse_other_kinds, write_ratios
     from lorasae.bench.report import as_json, as_table, rows
     from lorasae.bench.rounds import rounds
     from lorasae.bench.subject import subject
@@ -62,23 +63,33 @@ def _rounds(asked: "Asked", options: argparse.Namespace, facts: dict[str, Any]) 
     for note in notes:
         print(note)
     if options.json:
-        content = as_json(
-            {"machine": facts, "measured": described, "settings": measured.config.model_dump(mode="json")}, peak, table, turns, notes
-        )
-        Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        about = {"machine": facts, "measured": described, "settings": measured.config.model_dump(mode="json")}
+        _write_json(options.json, as_json(about, peak, table, turns, notes))
     if options.plot:
-        write_picture(Path(options.plot), described, said_of(facts), table, on_gpu)
-
-
-def said_of(facts: dict[str, Any]) -> str:
-    """The machine in one line, for a picture's foot."""
-    from lorasae.bench.machine_facts import said
-
-    return said(facts)
+        write_ratios(Path(options.plot), described, said(facts), table, on_gpu)
 
 
 def _race(asked: "Asked", options: argparse.Namespace, facts: dict[str, Any]) -> None:
-    raise NotImplementedError
+    from lorasae.bench.machine_facts import said
+    from lorasae.bench.picture import refuse_other_kinds, write_race
+    from lorasae.bench.race import race
+    from lorasae.bench.race_report import race_json, race_table
+    from lorasae.config import DataConfig
+
+    if options.plot:
+        refuse_other_kinds(Path(options.plot))
+    context = asked.context or DataConfig().context_length
+    runs = race(asked.model, context, range(options.seed, options.seed + options.seeds), options.budget_s, _say, options.heldout_tokens)
+    described = f"{asked.model}, {context} tokens per sequence, {options.seeds} seeds, at most {options.budget_s:g} CPU-s of training each"
+    print(f"\n{described}\n\n{race_table(runs)}\n")
+    if options.json:
+        _write_json(options.json, race_json({"machine": facts, "measured": described}, runs))
+    if options.plot:
+        write_race(Path(options.plot), described, said(facts), runs)
+
+
+def _write_json(path: str, content: dict[str, Any]) -> None:
+    Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _asked(options: argparse.Namespace) -> "Asked":
@@ -132,4 +143,5 @@ def add_bench_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     bench.add_argument("--race", action="store_true", help="time to a share of the gap, against the research code's loop and recipe")
     bench.add_argument("--seeds", type=int, default=3, help="of the race")
     bench.add_argument("--budget-s", type=float, default=600.0, help="CPU-seconds of training that the race gives each recipe, per seed")
+    bench.add_argument("--heldout-tokens", type=int, default=12_288, help="on which the race measures")
     bench.set_defaults(command=bench_command)

@@ -1,10 +1,12 @@
-"""The ratios as a picture: a bar per way, its spread over the rounds as a line. SVG, an HTML page around it, or PNG."""
+"""The benchmark as a picture: a bar per way with its spread, or the curves of a race. SVG, an HTML page around it, or PNG."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
 
+from lorasae.bench.race import Run
 from lorasae.bench.report import Row
 from lorasae.errors import LabError
 from lorasae.publishing.pictures import ADAPTED, INK, LINE, MUTED, ORIGINAL, Canvas
@@ -38,34 +40,48 @@ class SvgSheet:
         return "\n".join([head, *self._strokes, "</svg>\n"])
 
 
+Sheet = SvgSheet | Canvas
+
+
 def refuse_other_kinds(path: Path) -> None:
-    """Raise LabError unless the picture can be written into a file of this name: before minutes are spent measuring."""
-    if path.suffix not in _WRITERS:
-        raise LabError(
-            f"A picture was to be written to {path.name}", "The kind of file is told by its ending", f"Use {', '.join(_WRITERS)}"
-        )
+    """Raise LabError unless a picture can be written into a file of this name: before minutes are spent measuring."""
+    if path.suffix not in _KINDS:
+        raise LabError(f"A picture was to be written to {path.name}", "The kind of file is told by its ending", f"Use {', '.join(_KINDS)}")
 
 
-def write_picture(path: Path, title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> None:
-    """The picture in the kind that the file's ending names."""
-    path.write_bytes(_WRITERS[path.suffix](title, footer, table, on_gpu))
+def write_ratios(path: Path, title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> None:
+    """A bar per way: its ratio to the authors' loop."""
+    _write(path, title, _TOP + _ROW * len(table) + 40, lambda sheet: _draw_ratios(sheet, title, footer, table, on_gpu))
 
 
-def _draw(sheet: SvgSheet | Canvas, title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> None:
+def write_race(path: Path, title: str, footer: str, runs: Sequence[Run]) -> None:
+    """A curve per recipe and seed: the share of the gap that is closed, over CPU-seconds of training on a logarithmic scale."""
+    _write(path, title, 420, lambda sheet: _draw_race(sheet, title, footer, runs))
+
+
+def _write(path: Path, title: str, height: int, draw: Callable[[Sheet], None]) -> None:
+    sheet = Canvas(760, height) if path.suffix == ".png" else SvgSheet(760, height)
+    draw(sheet)
+    if isinstance(sheet, Canvas):
+        path.write_bytes(sheet.png())
+        return
+    page = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>\n{sheet.svg()}</html>\n'
+    path.write_text(page if path.suffix == ".html" else sheet.svg(), encoding="utf-8")
+
+
+_KINDS = (".svg", ".html", ".png")
+
+
+def _draw_ratios(sheet: Sheet, title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> None:
     ratios = [row.ratio if on_gpu else row.cpu_ratio for row in table]
     most = max(1.0, *(ratio.high for ratio in ratios))
 
     def place(value: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * value / most
 
-    sheet.text(24, 28, title, INK, 16)
-    sheet.text(
-        24,
-        48,
-        f"{'tokens per second' if on_gpu else 'tokens per CPU-second'}, times the authors' loop; line: least and most of a round",
-        MUTED,
-        12,
-    )
+    sheet.text(24, 28, title, INK, 12)
+    measure = "tokens per second" if on_gpu else "tokens per CPU-second"
+    sheet.text(24, 48, f"{measure}, times the authors' loop; line: least and most of a round", MUTED, 12)
     bottom = _TOP + _ROW * len(table)
     sheet.line([(place(1), _TOP), (place(1), bottom)], LINE, 1)
     for number, (row, ratio) in enumerate(zip(table, ratios, strict=True)):
@@ -77,25 +93,30 @@ def _draw(sheet: SvgSheet | Canvas, title: str, footer: str, table: Sequence[Row
     sheet.text(24, bottom + 24, footer, MUTED, 11)
 
 
-def _height(table: Sequence[Row]) -> int:
-    return _TOP + _ROW * len(table) + 40
+def _draw_race(sheet: Sheet, title: str, footer: str, runs: Sequence[Run]) -> None:
+    left, right, top, bottom = 70, 720, 70, 350
+    points = [point for run in runs for point in run.points[1:]]
+    first, last = (math.log10(pick(point.cpu_s for point in points)) for pick in (min, max))
+    best = max(0.01, max(point.gap_closed for point in points))
+
+    def place(cpu_s: float, gap_closed: float) -> tuple[float, float]:
+        across = (math.log10(cpu_s) - first) / ((last - first) or 1)
+        return left + (right - left) * across, bottom - (bottom - top) * max(0.0, gap_closed) / best
+
+    sheet.text(24, 28, title, INK, 12)
+    sheet.text(24, 48, "share of the gap closed on held-out text, over CPU-seconds of training (logarithmic)", MUTED, 12)
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = bottom - (bottom - top) * share
+        sheet.line([(left, y), (right, y)], LINE, 1)
+        sheet.text(left - 8, y, f"{share * best:.0%}", MUTED, 12, "rm")
+    for power in range(math.ceil(first), math.floor(last) + 1):
+        sheet.text(place(10.0**power, 0)[0], bottom + 18, f"{10.0**power:g} s", MUTED, 12, "ms")
+    for run in runs:
+        sheet.line([place(point.cpu_s, point.gap_closed) for point in run.points[1:]], _COLOURS[run.recipe], 2)
+    for number, recipe in enumerate(_COLOURS):
+        sheet.line([(left + 200 * number, bottom + 38), (left + 200 * number + 18, bottom + 38)], _COLOURS[recipe], 2)
+        sheet.text(left + 200 * number + 24, bottom + 38, recipe, INK, 12, "lm")
+    sheet.text(24, bottom + 62, footer, MUTED, 11)
 
 
-def _svg(title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> bytes:
-    sheet = SvgSheet(760, _height(table))
-    _draw(sheet, title, footer, table, on_gpu)
-    return sheet.svg().encode()
-
-
-def _html(title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> bytes:
-    head = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>\n'
-    return head.encode() + _svg(title, footer, table, on_gpu) + b"</html>\n"
-
-
-def _png(title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> bytes:
-    sheet = Canvas(760, _height(table))
-    _draw(sheet, title, footer, table, on_gpu)
-    return sheet.png()
-
-
-_WRITERS = {".svg": _svg, ".html": _html, ".png": _png}
+_COLOURS = {"ours": ADAPTED, "authors": ORIGINAL}
