@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+from textwrap import wrap
 
 from lorasae.bench.race import Run
 from lorasae.bench.report import Row
 from lorasae.errors import LabError
 from lorasae.publishing.pictures import ADAPTED, INK, LINE, MUTED, ORIGINAL, Canvas
 
-_ROW, _LEFT, _RIGHT, _TOP = 34, 330, 690, 64
+_ROW, _LEFT, _RIGHT, _TOP = 34, 330, 690, 84
+_TITLE_LETTERS = 115  # of one line
 _ANCHORS = {"l": "start", "m": "middle", "r": "end"}
 
 
@@ -72,6 +74,12 @@ def _write(path: Path, title: str, height: int, draw: Callable[[Sheet], None]) -
 _KINDS = (".svg", ".html", ".png")
 
 
+def _head(sheet: Sheet, title: str, measure: str) -> None:
+    for number, line in enumerate(wrap(title, _TITLE_LETTERS)[:2]):
+        sheet.text(24, 24 + 16 * number, line, INK, 12)
+    sheet.text(24, 62, measure, MUTED, 12)
+
+
 def _draw_ratios(sheet: Sheet, title: str, footer: str, table: Sequence[Row], on_gpu: bool) -> None:
     ratios = [row.ratio if on_gpu else row.cpu_ratio for row in table]
     most = max(1.0, *(ratio.high for ratio in ratios))
@@ -79,9 +87,8 @@ def _draw_ratios(sheet: Sheet, title: str, footer: str, table: Sequence[Row], on
     def place(value: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * value / most
 
-    sheet.text(24, 28, title, INK, 12)
     measure = "tokens per second" if on_gpu else "tokens per CPU-second"
-    sheet.text(24, 48, f"{measure}, times the authors' loop; line: least and most of a round", MUTED, 12)
+    _head(sheet, title, f"{measure}, times the authors' loop; line: least and most of a round")
     bottom = _TOP + _ROW * len(table)
     sheet.line([(place(1), _TOP), (place(1), bottom)], LINE, 1)
     for number, (row, ratio) in enumerate(zip(table, ratios, strict=True)):
@@ -94,7 +101,7 @@ def _draw_ratios(sheet: Sheet, title: str, footer: str, table: Sequence[Row], on
 
 
 def _draw_race(sheet: Sheet, title: str, footer: str, runs: Sequence[Run]) -> None:
-    left, right, top, bottom = 70, 720, 70, 350
+    left, right, top, bottom = 70, 720, 84, 350
     points = [point for run in runs for point in run.points[1:]]
     first, last = (math.log10(pick(point.cpu_s for point in points)) for pick in (min, max))
     best = max(0.01, max(point.gap_closed for point in points))
@@ -103,8 +110,7 @@ def _draw_race(sheet: Sheet, title: str, footer: str, runs: Sequence[Run]) -> No
         across = (math.log10(cpu_s) - first) / ((last - first) or 1)
         return left + (right - left) * across, bottom - (bottom - top) * max(0.0, gap_closed) / best
 
-    sheet.text(24, 28, title, INK, 12)
-    sheet.text(24, 48, "share of the gap closed on held-out text, over CPU-seconds of training (logarithmic)", MUTED, 12)
+    _head(sheet, title, "share of the gap closed on held-out text, over CPU-seconds of training (logarithmic)")
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = bottom - (bottom - top) * share
         sheet.line([(left, y), (right, y)], LINE, 1)
