@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,37 @@ def inspect_command(options: argparse.Namespace) -> None:
 def sweep_command(options: argparse.Namespace) -> None:
     """One run per SAE and rank, and the table of what each closed."""
     from lorasae.terminal import sweep_table, value_with_error
+    from lorasae.training.together import groups
 
     bases = [config_from(argparse.Namespace(**{**vars(options), "sae": each, "rank": None})) for each in _one_by_one(options.sae)]
     configs = [(", ".join(map(str, base.saes)), rank, _at_rank(base, rank)) for base in bases for rank in options.rank]
     rows: dict[str, dict[int, str]] = {name: {} for name, _, _ in configs}
     try:
-        for name, rank, config in configs:
-            rows[name][rank] = value_with_error(_adapt_and_show(RunStore(home()).create(config))["results"], "gap_closed")
+        for group in groups([config for _, _, config in configs]):
+            for (name, rank, _), result in _adapt_together_and_show([configs[index] for index in group]):
+                rows[name][rank] = value_with_error(result["results"], "gap_closed")
     finally:
         print(f"\n{sweep_table(rows, options.rank)}")
+
+
+def _adapt_together_and_show(asked: list[tuple[str, int, RunConfig]]) -> Iterator[tuple[tuple[str, int, RunConfig], dict[str, Any]]]:
+    """Train these together, and of each print what it reached; the first that failed is told when the others have been shown."""
+    from lorasae.terminal import SharedProgress
+    from lorasae.training.together import adapt_together
+
+    runs = [RunStore(home()).create(config) for _, _, config in asked]
+    for run, (name, rank, _) in zip(runs, asked, strict=True):
+        print(f"run: {run.folder} ({name}, r = {rank})", file=sys.stderr, flush=True)
+    with SharedProgress([f"r = {rank}" for _, rank, _ in asked]) as progress:
+        outcomes = adapt_together(runs, progress.listeners)
+    for run, each, outcome in zip(runs, asked, outcomes, strict=True):
+        if not isinstance(outcome, Exception):
+            print(f"\n{each[0]}, r = {each[1]}")
+            _show(run, outcome)
+            yield each, outcome
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 def _one_by_one(saes: list[list[str]] | None) -> list[list[list[str]] | None]:
@@ -200,7 +222,7 @@ def _nested(setting: str, value: Any) -> dict[str, Any]:
 
 
 def _adapt_and_show(run: Run) -> dict[str, Any]:
-    from lorasae.terminal import ProgressBar, result_table
+    from lorasae.terminal import ProgressBar
     from lorasae.training.recipe import adapt
 
     print(f"run: {run.folder}", file=sys.stderr, flush=True)
@@ -209,10 +231,16 @@ def _adapt_and_show(run: Run) -> dict[str, Any]:
         result = adapt(run, bar)
     finally:
         bar.close()
+    _show(run, result)
+    return result
+
+
+def _show(run: Run, result: dict[str, Any]) -> None:
+    from lorasae.terminal import result_table
+
     heldout = result["heldout"]
     measured = f"Measured on {heldout['n_tokens']:,} scored tokens of {heldout['n_sequences']} held-out sequences; ± one standard error."
     print(f"\n{result_table(result['results'])}\n\n{measured}\nrun: {run.folder}", flush=True)
-    return result
 
 
 def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...], n_proceed: int = 0) -> None:

@@ -1,6 +1,7 @@
 """What the terminal shows: the progress of a run, and its numbers as tables."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -41,6 +42,43 @@ class ProgressBar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class SharedProgress:
+    """Of runs that are trained together: the phases of each as lines, and one bar for the training of all."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.listeners = [_OneOfSeveral(self, name) for name in names]
+        self.bar: tqdm[Any] | None = None
+
+    def stepped(self, row: dict[str, Any], n_steps: int) -> None:
+        """One of the runs took a step."""
+        if self.bar is None:
+            pause = 0.2 if sys.stderr.isatty() else 5.0
+            self.bar = tqdm(total=n_steps * len(self.listeners), unit="step", mininterval=pause, dynamic_ncols=True)
+        self.bar.set_postfix_str(f"{len(self.listeners)} runs, {row['tokens_per_s']:,.0f} tokens/s each", refresh=False)
+        self.bar.update(1)
+
+    def __enter__(self) -> "SharedProgress":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class _OneOfSeveral:
+    """The listener of one of them."""
+
+    def __init__(self, progress: SharedProgress, name: str) -> None:
+        self._progress, self._name = progress, name
+
+    def phase(self, name: str, message: str) -> None:
+        tqdm.write(f"{self._name}: {name}: {message}", file=sys.stderr)
+
+    def row(self, row: dict[str, Any], n_steps: int) -> None:
+        if "kl_train" in row:
+            self._progress.stepped(row, n_steps)
 
 
 def result_table(results: dict[str, dict[str, float | None]]) -> str:

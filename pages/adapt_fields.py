@@ -96,6 +96,12 @@ GROUPS: dict[str, tuple[Field, ...]] = {
             "mean: per token, our choice. sum: over the positions of a sequence, the authors' choice.",
             ("mean", "sum"),
         ),
+        Field(
+            "train.fast",
+            "switch",
+            "The fast step",
+            "Where the model has one: the same gradient to rounding, in less time. Off: the plain reference step.",
+        ),
     ),
     "Text and measuring": (
         Field(

@@ -42,6 +42,7 @@ configs = st.builds(
         "train.learning_rate": floats,
         "train.gradient_clip": st.none() | floats,
         "train.weight_decay": floats,
+        "train.fast": st.booleans(),
         "watch.checkpoint_every_steps": st.none() | st.integers(1, 900),
         "special_tokens.unscored": st.lists(st.sampled_from(["bos", "eos", "pad"]), max_size=2),
         "trust_measured": st.booleans(),

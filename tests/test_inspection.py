@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lorasae.config import DataConfig, SAERef
-from lorasae.core.evaluate import condition
+from lorasae.core.conditions import condition
 from lorasae.core.firings import Firings, joined
 from lorasae.core.losses import kl_divergence, next_token_ce
 from lorasae.errors import LabError

@@ -17,6 +17,7 @@ from lorasae.core.hook_points import HookPoint, decoder_blocks, decoder_blocks_p
 from lorasae.errors import LabError, nearest
 
 GROUPS = ("attention", "mlp")
+ALONE = "default"  # PEFT's name for an adapter that is the only one of its model
 
 
 def layers_after(hook_points: Sequence[HookPoint], n_layers: int) -> tuple[int, ...]:
@@ -38,12 +39,13 @@ def layers_after(hook_points: Sequence[HookPoint], n_layers: int) -> tuple[int, 
 def adaptable_modules(block: nn.Module) -> dict[str, str]:
     """The linear maps of a decoder block: path inside the block -> its group, attention or mlp."""
     linear = (path for path, module in block.named_modules() if isinstance(module, nn.Linear) or _is_transposed(module))
-    return {path: "attention" if "attn" in path or "attention" in path else "mlp" for path in linear}
+    own = (path.removesuffix(".base_layer") for path in linear if ".lora_" not in path)  # PEFT keeps an adapted map as its base_layer
+    return {path: "attention" if "attn" in path or "attention" in path else "mlp" for path in own}
 
 
 def _is_transposed(module: nn.Module) -> bool:
     """GPT-2's Conv1D: a linear map whose weight is stored (in, out)."""
-    return type(module).__name__ == "Conv1D"
+    return type(getattr(module, "base_layer", module)).__name__ == "Conv1D"
 
 
 def chosen_modules(block: nn.Module, wanted: Sequence[str]) -> list[str]:
@@ -100,16 +102,21 @@ def fitting_modules(model: nn.Module, layers: Sequence[int], modules: Sequence[s
     return paths
 
 
-def attach(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank: int, alpha: float, dropout: float) -> PeftModel:
+def attach(
+    model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank: int, alpha: float, dropout: float, name: str = ALONE
+) -> PeftModel:
     """Wrap `model` with a fresh adapter (B = 0: its output is unchanged) and freeze everything else.
 
+    A model that has adapters gets a further one; the one in use stays in use.
+
     Args:
-        model: A transformers causal LM.
+        model: A transformers causal LM, or what `attach` made of it.
         layers: Indices of the decoder blocks that get an adapter.
         modules: Groups, projections or paths, as in `chosen_modules`.
         rank: Of every adapter matrix pair.
         alpha: The adapter's output is scaled by alpha / rank.
         dropout: On the adapter's input, in training only.
+        name: By which the adapter is told from others of the model; without a dot.
 
     Raises:
         LabError: For a layer beyond the model, an unknown module, or a rank larger than a module's smaller side.
@@ -126,7 +133,36 @@ def attach(model: nn.Module, layers: Sequence[int], modules: Sequence[str], rank
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tied embeddings: nothing of them is adapted
-        return get_peft_model(model, config)  # type: ignore[arg-type, return-value]
+        if not isinstance(model, PeftModel):
+            return get_peft_model(model, config, name)  # type: ignore[arg-type, return-value]
+        model.add_adapter(name, config)
+        model.set_adapter(_acting(model))  # which also freezes the new one
+        return model
+
+
+def _acting(model: PeftModel) -> str:
+    """The adapter in use: here there is never more than one at a time."""
+    return model.active_adapter  # type: ignore[return-value]
+
+
+def adapter_in_use(model: nn.Module) -> str | None:
+    """The name of the adapter that acts; None for a bare model."""
+    return _acting(model) if isinstance(model, PeftModel) else None
+
+
+@contextmanager
+def in_use(model: nn.Module, name: str) -> Iterator[None]:
+    """Inside the block the adapter `name` is the one that acts and can be trained; afterwards, the one before."""
+    assert isinstance(model, PeftModel)
+    before = _acting(model)
+    if name == before:
+        yield
+        return
+    model.set_adapter(name)
+    try:
+        yield
+    finally:
+        model.set_adapter(before)
 
 
 def refuse_without_place(model: nn.Module, name: str, blocks: str, layers: Sequence[int], sizes: Mapping[str, tuple[int, int]]) -> None:
@@ -205,28 +241,28 @@ def train_adapter_only(model: nn.Module) -> None:
             module.train()
 
 
-def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The trainable parameters: the adapter's, in a fixed order."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+def adapter_parameters(model: nn.Module, name: str = ALONE) -> list[nn.Parameter]:
+    """The parameters of one adapter, in a fixed order. They are trainable while it is in use."""
+    return [parameter for path, parameter in model.named_parameters() if ".lora_" in path and f".{name}." in path]
 
 
-def adapted_layers(model: nn.Module) -> list[int]:
-    """Indices of the decoder blocks that hold a part of the adapter."""
-    return [index for index, block in enumerate(decoder_blocks(model)) if any("lora_" in name for name, _ in block.named_parameters())]
+def adapted_layers(model: nn.Module, name: str = ALONE) -> list[int]:
+    """Indices of the decoder blocks that hold a part of one adapter."""
+    return [index for index, block in enumerate(decoder_blocks(model)) if adapter_parameters(block, name)]
 
 
-def adapter_weights(model: PeftModel) -> dict[str, Tensor]:
-    """The adapter's tensors under PEFT's file names, detached from the model."""
+def adapter_weights(model: PeftModel, name: str = ALONE) -> dict[str, Tensor]:
+    """One adapter's tensors under PEFT's file names, detached from the model."""
     state = get_peft_model_state_dict(
-        model, save_embedding_layers=False
+        model, adapter_name=name, save_embedding_layers=False
     )  # "auto", the default, asks the Hub for the base model's vocabulary
-    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+    return {path: tensor.detach().clone().contiguous() for path, tensor in state.items()}
 
 
-def load_adapter_weights(model: PeftModel, weights: dict[str, Tensor]) -> None:
+def load_adapter_weights(model: PeftModel, weights: dict[str, Tensor], name: str = ALONE) -> None:
     """Put saved tensors back. Every tensor must find its place, and every place its tensor."""
-    outcome = set_peft_model_state_dict(model, weights)
+    outcome = set_peft_model_state_dict(model, weights, adapter_name=name)
     if outcome.unexpected_keys:
         raise ValueError(f"adapter weights without a place in the model: {outcome.unexpected_keys[:3]}")
-    if empty := [key for key in outcome.missing_keys if "lora_" in key]:
+    if empty := [path for path in outcome.missing_keys if ".lora_" in path and f".{name}." in path]:
         raise ValueError(f"places in the model without weights: {empty[:3]}")

@@ -1,45 +1,22 @@
-"""The conditions of the method, measured on the same held-out text: what the SAE costs and how much the adapter gives back.
+"""What the SAE costs and how much the adapter gives back: all conditions, measured on the same held-out text."""
 
-original        adapter off, stream untouched
-original_sae    adapter off, SAEs in the stream
-adapted_sae     adapter on,  SAEs in the stream
-adapted         adapter on,  stream untouched: what adaptation did to general behaviour
-zero            adapter off, zeros in the stream at the SAEs: the floor of "loss recovered"
-"""
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lorasae.core.adapter import adapter_off, evaluating
+from lorasae.core.adapter import evaluating
+from lorasae.core.conditions import ALL, Condition
+from lorasae.core.fast.anatomy import NoAnatomy
+from lorasae.core.fast.shared_pass import SharedPass
 from lorasae.core.hook_points import HookPoint
-from lorasae.core.losses import kl_divergence, next_token_ce
+from lorasae.core.plain_pass import Pass, PlainPass
 from lorasae.core.sae import SparseAutoencoder
 from lorasae.core.special_tokens import SpecialTokens
-from lorasae.core.splice import Transform, spliced
+from lorasae.core.splice import Transform
 from lorasae.core.statistics import CountingReconstruction, Observer, PerSequence, SiteStatistics, jackknife
-
-Condition = Literal["original", "original_sae", "adapted_sae", "adapted", "zero"]
-BEFORE: tuple[Condition, ...] = ("original", "original_sae", "zero")
-ALL: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae", "adapted", "zero")
-
-
-@contextmanager
-def condition(
-    model: nn.Module, name: Condition, transforms: Mapping[HookPoint, Transform], special_tokens: SpecialTokens
-) -> Iterator[None]:
-    """Inside the block `model` runs under the named condition; `transforms` are the SAEs' reconstructions (or observers of the stream)."""
-    with ExitStack() as stack:
-        if name in ("original", "original_sae", "zero"):
-            stack.enter_context(adapter_off(model))
-        if transforms:
-            stack.enter_context(spliced(model, transforms, special_tokens))
-        yield
 
 
 @dataclass
@@ -84,25 +61,27 @@ def measure(
     saes: Mapping[HookPoint, SparseAutoencoder],
     special_tokens: SpecialTokens,
     conditions: Sequence[Condition] = ALL,
+    way: Pass | None = None,
 ) -> Measurement:
     """Measure the conditions on token batches `(batch, pos)`. `original` is always among them: everything is relative to it.
 
     L0, variance explained and dead features are taken where the publisher takes them, on the original model's stream, and again under
-    `adapted_sae`, where adapters below an SAE (or SAEs below it) have changed what it reads.
+    `adapted_sae`, where adapters below an SAE (or SAEs below it) have changed what it reads. The way is the one that shares most, unless
+    another is given.
     """
+    way = way or _pass(model, saes, special_tokens)
     observers = {hook_point: Observer(sae) for hook_point, sae in saes.items()}
     counting = {hook_point: CountingReconstruction(sae) for hook_point, sae in saes.items()}
-    reconstructions = {hook_point: sae.reconstruct for hook_point, sae in saes.items()}
-    transforms: dict[str, Mapping[HookPoint, Transform]] = {
+    inserted: dict[Condition, Mapping[HookPoint, Transform]] = {
         "original": observers,
-        "original_sae": reconstructions,
+        "original_sae": {hook_point: sae.reconstruct for hook_point, sae in saes.items()},
         "adapted_sae": counting,
         "adapted": {},
         "zero": dict.fromkeys(saes, torch.zeros_like),
     }
-    others: list[Condition] = [name for name in conditions if name != "original"]
-    ce: dict[str, list[Tensor]] = {name: [] for name in ("original", *others)}
-    kl: dict[str, list[Tensor]] = {name: [] for name in others if name != "zero"}
+    names: list[Condition] = ["original", *(name for name in conditions if name != "original")]
+    ce: dict[str, list[Tensor]] = {name: [] for name in names}
+    kl: dict[str, list[Tensor]] = {name: [] for name in names if name not in ("original", "zero")}
     n_predictions, n_positions = [], []
 
     with torch.no_grad(), evaluating(model):
@@ -110,15 +89,10 @@ def measure(
             scored = special_tokens.scored_positions(ids)
             n_positions.append(scored.sum(dim=1))
             n_predictions.append(scored[:, :-1].sum(dim=1))
-            with condition(model, "original", transforms["original"], special_tokens):
-                teacher_logits = model(input_ids=ids, use_cache=False).logits
-            ce["original"].append(_scored_sum(next_token_ce(teacher_logits, ids), scored[:, :-1]))
-            for name in others:
-                with condition(model, name, transforms[name], special_tokens):
-                    logits = model(input_ids=ids, use_cache=False).logits
-                ce[name].append(_scored_sum(next_token_ce(logits, ids), scored[:, :-1]))
+            for name, losses in way.losses(ids, {name: inserted[name] for name in names}).items():
+                ce[name].append(_scored_sum(losses.ce, scored[:, :-1]))
                 if name in kl:
-                    kl[name].append(_scored_sum(kl_divergence(teacher_logits, logits), scored))
+                    kl[name].append(_scored_sum(losses.kl, scored))
 
     return Measurement(
         ce_sums={name: _per_sequence(sums) for name, sums in ce.items()},
@@ -128,6 +102,13 @@ def measure(
         sites={hook_point: observer.statistics for hook_point, observer in observers.items()},
         adapted_sites={hook_point: counter.statistics for hook_point, counter in counting.items() if counter.statistics.n_tokens},
     )
+
+
+def _pass(model: nn.Module, saes: Mapping[HookPoint, SparseAutoencoder], special_tokens: SpecialTokens) -> Pass:
+    try:
+        return SharedPass(model, saes, special_tokens)
+    except NoAnatomy:
+        return PlainPass(model, special_tokens)
 
 
 def _scored_sum(per_token: Tensor, scored: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lorasae.core.adapter import evaluating
-from lorasae.core.evaluate import Condition, condition
+from lorasae.core.conditions import Condition, condition
 from lorasae.core.firings import Firings, firings, total_change
 from lorasae.core.hook_points import HookPoint, decoder_blocks
 from lorasae.core.losses import kl_divergence, next_token_ce

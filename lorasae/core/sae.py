@@ -6,7 +6,7 @@ Architectures differ only in `activation`. Batch TopK and Matryoshka SAEs are pu
 Weights keep sae-lens's names and shapes; `tests/core/test_sae.py` holds every architecture equal to sae-lens's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 import torch
@@ -117,7 +117,7 @@ class FrozenSAE(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """`(..., d_in)` in any dtype -> feature activations `(..., d_sae)`."""
         shift, scale = self._shift_and_scale(x.to(self.W_enc.dtype))
-        return self._encode(x, shift, scale)
+        return self.activation(self._encoder_input(x, shift, scale) @ self.W_enc)
 
     def decode(self, feature_acts: Tensor) -> Tensor:
         """`(..., d_sae)` -> `(..., d_in)`, before any normalisation of the input is undone."""
@@ -125,17 +125,21 @@ class FrozenSAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """`(..., d_in)` in any dtype -> its reconstruction in the SAE's dtype; differentiable in x."""
+        return self.normalised_around(x, lambda inner: self.decode(self.activation(inner @ self.W_enc)))
+
+    def normalised_around(self, x: Tensor, coded: Callable[[Tensor], Tensor]) -> Tensor:
+        """`coded`, from what the encoder reads to what the decoder writes, both `(..., d_in)`, with the normalisation of x around it."""
         shift, scale = self._shift_and_scale(x.to(self.W_enc.dtype))
-        return self.decode(self._encode(x, shift, scale)) * scale + shift
+        return coded(self._encoder_input(x, shift, scale)) * scale + shift
 
     def written_by(self, x: Tensor, feature: int) -> Tensor:
         """`(..., d_in)`: what one unit of a feature adds to the reconstruction of x; its decoder row, unless the input is rescaled."""
         _, scale = self._shift_and_scale(x.to(self.W_enc.dtype))
         return self.W_dec[feature] * scale
 
-    def _encode(self, x: Tensor, shift: Tensor | float, scale: Tensor | float) -> Tensor:
+    def _encoder_input(self, x: Tensor, shift: Tensor | float, scale: Tensor | float) -> Tensor:
         x = (x.to(self.W_enc.dtype) - shift) / (scale + self.eps)
-        return self.activation((x - self.b_dec if self.subtract_b_dec else x) @ self.W_enc)
+        return x - self.b_dec if self.subtract_b_dec else x
 
     def _shift_and_scale(self, x: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """What is subtracted from and divided out of each token; each `(..., 1)` or a plain number."""

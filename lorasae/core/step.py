@@ -9,15 +9,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lorasae.core.adapter import adapter_off, evaluating, train_adapter_only
+from lorasae.core.adapter import ALONE, adapter_off, evaluating, in_use, train_adapter_only
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction, kl_divergence, kl_divisor
+from lorasae.core.randomness import Randomness
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.splice import Transform, spliced
 
@@ -73,6 +75,38 @@ class ReferenceGradients:
         with spliced(self.model, self.transforms, self.special_tokens):
             student_logits = self.model(input_ids=ids, use_cache=False).logits
         return kl_divergence(teacher_logits, student_logits)[self.special_tokens.scored_positions(ids)].sum()
+
+
+@dataclass(frozen=True)
+class Student:
+    """One adapter that learns."""
+
+    adapter: str = ALONE
+    randomness: Randomness | None = None  # its own stream for dropout; None: torch's global one
+
+
+class GradientsOfEach(Protocol):
+    """A way to the gradients of several adapters of one model, each the one that it would get alone."""
+
+    def accumulate_each(self, micro_batches: Sequence[Tensor]) -> list[float]:
+        """Add to every adapter its gradient of one step, as in Gradients, and return the KL of each."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReferenceOfEach:
+    """One adapter after the other."""
+
+    reference: ReferenceGradients
+    students: Sequence[Student]
+
+    def accumulate_each(self, micro_batches: Sequence[Tensor]) -> list[float]:
+        """As in GradientsOfEach."""
+        return [self._of(student, micro_batches) for student in self.students]
+
+    def _of(self, student: Student, micro_batches: Sequence[Tensor]) -> float:
+        with in_use(self.reference.model, student.adapter), student.randomness.in_use() if student.randomness else nullcontext():
+            return self.reference.accumulate(micro_batches)
 
 
 def optimizer_step(

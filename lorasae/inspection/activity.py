@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lorasae.core.evaluate import Condition
+from lorasae.core.conditions import Condition
 from lorasae.core.fates import STATUSES, statuses
 from lorasae.core.features import batch_firings
 from lorasae.core.firings import Firings, correlation, joined

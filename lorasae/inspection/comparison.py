@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lorasae.config import DataConfig, SAERef
 from lorasae.core.adapter import adapter_off
-from lorasae.core.evaluate import ALL, Condition, Measurement, measure
+from lorasae.core.conditions import ALL, Condition
+from lorasae.core.evaluate import Measurement, measure
 from lorasae.core.features import TextActivity, most_active_features, most_changed_features, text_activity
 from lorasae.core.firings import Firings
 from lorasae.core.hook_points import HookPoint

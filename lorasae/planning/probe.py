@@ -11,11 +11,13 @@ import torch
 
 from lorasae.config import RunConfig, run_config
 from lorasae.core.adapter import adapter_parameters
-from lorasae.core.evaluate import ALL, measure
+from lorasae.core.conditions import ALL
+from lorasae.core.evaluate import measure
 from lorasae.core.step import ReferenceGradients, optimizer_step
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load
-from lorasae.training.workbench import attach_adapter, peak_memory_bytes
+from lorasae.training.setting_up import attach_adapter
+from lorasae.training.workbench import peak_memory_bytes
 
 N_STEPS = 3  # timed, after one that warms up
 LONGEST_STEP_S = 6.0  # a longer step is timed by a part of its micro-batches
@@ -24,7 +26,7 @@ LONGEST_STEP_S = 6.0  # a longer step is timed by a part of its micro-batches
 def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
     """Seconds per training token, per evaluated token and condition, and from `asked_at` to the first step; peak memory in bytes."""
     loaded = load(config)
-    model = attach_adapter(loaded, config.adapter)
+    model = attach_adapter(loaded.model, loaded, config.adapter)
     optimizer = torch.optim.AdamW(adapter_parameters(model), lr=config.train.learning_rate, fused=True)
     start_s = time.time() - asked_at  # imports included: they are a part of every run's start
     transforms = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}

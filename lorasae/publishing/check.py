@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lorasae.core.evaluate import Condition, measure
+from lorasae.core.conditions import Condition
+from lorasae.core.evaluate import measure
 from lorasae.home import home
 from lorasae.inspection.opened_run import OpenedRun
 from lorasae.inspection.room import device_for

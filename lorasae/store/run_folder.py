@@ -2,6 +2,7 @@
 
 config.json      format, id, when, versions, and the RunConfig: enough to do it again
 about.json       whose it is, its name, whether it is shared; absent in runs started in a terminal
+way.json         how its steps are computed (lorasae/training/way.py)
 commits.json     the commits on the Hub that it was begun with (lorasae/store/commit_record.py)
 status.json      what the run is doing now; replaced atomically by the process at work on it
 metrics.jsonl    one row per step and per evaluation, appended
@@ -70,6 +71,7 @@ class Run:
         self.metrics_file = self.folder / "metrics.jsonl"
         self.status_file = self.folder / "status.json"
         self.commits_file = self.folder / "commits.json"
+        self.way_file = self.folder / "way.json"
         self._wish, self._owed = self.folder / "stop", self.folder / "queued"
 
     @property

@@ -19,12 +19,12 @@ class Pace:
         self._evaluated: frozenset[int] = frozenset()
         self._n_batches_part = self._n_batches_all = self._micro_batches = 1
 
-    def plan(self, config: RunConfig, n_heldout: int, n_part: int) -> None:
-        """What is to be done."""
+    def plan(self, config: RunConfig, n_heldout: int, n_part: int, at_once: int) -> None:
+        """What is to be done, in micro-batches of `at_once` sequences."""
         self._n_steps, self._evaluated = config.n_steps, evaluated_steps(config)
-        self._n_batches_all = -(-n_heldout // config.micro_batch_size)
-        self._n_batches_part = -(-n_part // config.micro_batch_size)
-        self._micro_batches = -(-config.sequences_per_step // config.micro_batch_size)
+        self._n_batches_all, self._n_batches_part, self._micro_batches = (
+            -(-sequences // at_once) for sequences in (n_heldout, n_part, config.sequences_per_step)
+        )
 
     def step_took(self, seconds: float) -> None:
         """One more step. The first of a process warms up; it is dropped once there is another."""

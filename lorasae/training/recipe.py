@@ -15,8 +15,7 @@ taken up later all the same.
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,59 +23,72 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as in lorasae/__main__.py
 
 import torch
 
-from lorasae.core.evaluate import ALL, BEFORE, Condition, Measurement, measure
-from lorasae.core.step import StepOutcome, learning_rate_at, optimizer_step
+from lorasae.core.adapter import in_use
+from lorasae.core.conditions import ALL, BEFORE, Condition
+from lorasae.core.evaluate import Measurement, measure
+from lorasae.core.step import StepOutcome, learning_rate_at, moved
 from lorasae.errors import LabError
-from lorasae.home import home
-from lorasae.sources.data import Chunks, micro_batches, step_chunks
+from lorasae.sources.data import Chunks, micro_batches
 from lorasae.sources.hub_access import HubToken, asking_as, fetching_at_most, token_from_stdin
-from lorasae.sources.language_model import chosen_device
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
-from lorasae.store.device_turns import turn_at
 from lorasae.store.replay import forget_frames_after
 from lorasae.store.run_folder import Run
 from lorasae.training.heldout_part import choose_part
+from lorasae.training.lives import Computed, Life, Wanted, lived
 from lorasae.training.pace import evaluated_steps
+from lorasae.training.portions import in_portions
 from lorasae.training.recorder import Recorder
-from lorasae.training.supervision import Listener, Nobody, Report, Stopped, StopRequest, ending_told, stop_requests
-from lorasae.training.workbench import Workbench, peak_memory_bytes, plain, save, set_up, snapshot, take_up
+from lorasae.training.setting_up import set_up
+from lorasae.training.supervision import Listener, Nobody, Report, Stopped, StopRequest, ending_told
+from lorasae.training.way import Faster, nothing_faster
+from lorasae.training.workbench import Workbench, peak_memory_bytes, plain, save, snapshot, take_up
+from lorasae.training.workshop import Workshop, workshop
 
 DURING: tuple[Condition, ...] = ("original", "original_sae", "adapted_sae")
 
 
-def adapt(run: Run, listener: Listener | None = None) -> dict[str, Any]:
+def adapt(run: Run, listener: Listener | None = None, faster: Faster = nothing_faster) -> dict[str, Any]:
     """Do the run, or what is left of it, and return its result.
+
+    Args:
+        run: A run folder.
+        listener: Told of phases and metrics.
+        faster: Where the fast step's gradients come from.
 
     Raises:
         LabError: For anything the user can act on; status.json says the same.
         Stopped: After SIGTERM, SIGINT or the wish to pause; everything done so far is kept.
     """
+    with workshop(faster) as shop:
+        (outcome,) = lived([life_of(run, listener or Nobody(), shop)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def life_of(run: Run, listener: Listener, shop: Workshop) -> Life:
+    """The run from wherever it is to its end: asks for the gradients of its steps, and returns its result."""
     if run.status.state == "succeeded":
         return run.result
     with run.claimed():
         if run.told.state == "stopped":  # it fulfilled its wish then; now it is to go on
             run.forget_wish()
-        report = Report(run, listener or Nobody(), run.config.n_steps)
-        with stop_requests(run) as stop, ending_told(run, report):
-            return _adapt(run, report, stop)
+        report = Report(run, listener, run.config.n_steps)
+        with ending_told(run, report):
+            stop = StopRequest(run, shop.signals)
+            bench = set_up(run, report, stop, shop)
+            bench.turn.take()
+            return (yield from _train_and_measure(bench, report, stop))
 
 
-def _adapt(run: Run, report: Report, stop: StopRequest) -> dict[str, Any]:
-    with closing(turn_at(chosen_device(run.config.model.device), home())) as turn:
-        turn.announce()  # before anything is loaded: an inspection process that nobody waits for lets its memory go
-        bench = set_up(run, report, stop, turn)
-        with turn:
-            return _train_and_measure(bench, report, stop)
-
-
-def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> dict[str, Any]:
+def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> Life:
     recorder = Recorder(bench, report.remark)
     first, train_s = take_up_newest(bench, report)
     if not first:
         measure_before(bench, report, stop)
         recorder.record(0)
-    reached = train(bench, first, train_s, report, stop, recorder)
+    reached = yield from train(bench, first, train_s, report, stop, recorder)
     report.phase("evaluating", "all conditions on the held-out text")
     report.progress(0.0, bench.pace.evaluation_s)
     if reached:
@@ -104,17 +116,20 @@ def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     """What the SAE costs, and whether it does what its publisher states."""
     report.phase("measuring", "what the SAE costs before training")
     conditions: tuple[Condition, ...] = (*BEFORE, "adapted_sae") if bench.config.adapter.start else BEFORE
-    before = measure_heldout(bench, conditions, bench.corpus.heldout, report, stop, trained=False)
+    shared = bench.shop.before  # no adapter has learned yet: what one run of this process measured is true of all
+    before = bench.shop.before = shared or measure_heldout(bench, conditions, bench.corpus.heldout, report, stop, trained=False)
     for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
         check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
     choose_part(bench.run, before)
     report.row({"step": 0, **_values(before)})
 
 
-def train(bench: Workbench, first: int, train_s: float, report: Report, stop: StopRequest, recorder: Recorder) -> int:
+def train(
+    bench: Workbench, first: int, train_s: float, report: Report, stop: StopRequest, recorder: Recorder
+) -> Generator[Wanted, Computed, int]:
     """Steps `first` … n_steps - 1, or fewer if that is wished; returns how many were taken in all.
 
-    Training time is counted without evaluations and checkpoints.
+    Training time is counted without evaluations and checkpoints, and without what others computed meanwhile.
     """
     config, n_steps, pace = bench.config, bench.config.n_steps, bench.pace
     evaluated = evaluated_steps(config)
@@ -127,9 +142,10 @@ def train(bench: Workbench, first: int, train_s: float, report: Report, stop: St
         return first
     for step in range(first, n_steps):
         bench.turn.give_way()
+        gradient = yield Wanted(bench, step)
         started = time.monotonic()
-        learning_rate, outcome = take_step(bench, step)
-        step_s = time.monotonic() - started
+        learning_rate, outcome = move(bench, step, gradient.kl)
+        step_s = gradient.seconds + time.monotonic() - started
         train_s += step_s
         pace.step_took(step_s)
         if not outcome.finite:
@@ -171,19 +187,11 @@ def _not_finite(bench: Workbench, step: int, train_s: float, learning_rate: floa
     )
 
 
-def take_step(bench: Workbench, step: int) -> tuple[float, StepOutcome]:
-    """One optimizer step and the learning rate it used."""
-    config, train = bench.config, bench.config.train
-    chunks = step_chunks(bench.corpus.train, config.seed, step, config.sequences_per_step)
-    learning_rate = learning_rate_at(step, config.n_steps, train.learning_rate, train.schedule, train.warmup_fraction)
-    outcome = optimizer_step(
-        bench.gradients,
-        bench.optimizer,
-        list(micro_batches(chunks, config.micro_batch_size, bench.loaded.device)),
-        learning_rate=learning_rate,
-        gradient_clip=train.gradient_clip,
-    )
-    return learning_rate, outcome
+def move(bench: Workbench, step: int, kl: float) -> tuple[float, StepOutcome]:
+    """Move the adapter by the gradient that was computed; the learning rate of the step, and what it measured."""
+    train = bench.config.train
+    learning_rate = learning_rate_at(step, bench.config.n_steps, train.learning_rate, train.schedule, train.warmup_fraction)
+    return learning_rate, moved(bench.optimizer, kl, learning_rate=learning_rate, gradient_clip=train.gradient_clip)
 
 
 def measure_heldout(
@@ -196,11 +204,10 @@ def measure_heldout(
     trained: bool = True,
 ) -> Measurement:
     """Measure conditions on held-out chunks; a stop is heeded, and progress told, between batches."""
-    size = bench.config.micro_batch_size
-    n_batches = -(-len(chunks) // size)
     started = time.monotonic()
 
-    def batches() -> Iterator[torch.Tensor]:
+    def batches(size: int) -> Iterator[torch.Tensor]:
+        n_batches = -(-len(chunks) // size)
         for done, batch in enumerate(micro_batches(chunks, size, bench.loaded.device)):
             if stop:
                 stop.heed("Stopped while measuring; everything so far is kept", trained=trained)
@@ -210,8 +217,12 @@ def measure_heldout(
             bench.turn.give_way()
             yield batch
 
-    measurement = measure(bench.model, batches(), bench.loaded.saes, bench.loaded.special_tokens, conditions)
-    bench.pace.measuring_took(time.monotonic() - started, n_batches, len(conditions))
+    def measured(size: int) -> Measurement:
+        return measure(bench.model, batches(size), bench.loaded.saes, bench.loaded.special_tokens, conditions)
+
+    with in_use(bench.model, bench.adapter):
+        measurement = in_portions([bench], measured)
+    bench.pace.measuring_took(time.monotonic() - started, -(-len(chunks) // bench.way.micro_batch_size), len(conditions))
     return measurement
 
 

@@ -1,6 +1,7 @@
 """Records what the pinned features do, at the start of a run, at every evaluation and at its end (lorasae/store/replay.py).
 
-It only looks: it draws no random number of the run's and changes nothing of it, and whatever goes wrong with a pin is a line in the log.
+It only looks: the run's random numbers are its adapter's own, nothing of it is changed, and whatever goes wrong with a pin is a line in
+the log.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from lorasae.config import SAERef
+from lorasae.core.adapter import in_use
 from lorasae.core.features import TextActivity, text_activity
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.sae import FrozenSAE
@@ -35,7 +37,7 @@ class Recorder:
     def record(self, step: int) -> None:
         """Add the frame of `step`."""
         try:
-            with _random_state_kept(self._bench.loaded.device):
+            with in_use(self._bench.model, self._bench.adapter):
                 add_frame(self._bench.run, self._frame(step))
         except OSError:  # a full disk is the run's own affair
             raise
@@ -136,8 +138,3 @@ def _pin(pin: FeatureRef, hook_point: HookPoint, acts: np.ndarray) -> dict[str, 
 
 def _numbers(values: np.ndarray) -> list[float]:
     return [round(float(value), _DIGITS) for value in values]
-
-
-def _random_state_kept(device: torch.device) -> Any:
-    """Whatever draws random numbers inside, the run's own sequence goes on as if nothing had."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

@@ -142,11 +142,23 @@ def _is_disk_full(error: Exception) -> bool:
 
 
 @dataclass
+class Signals:
+    """Whether the process was told to end."""
+
+    noted: bool = False
+
+
+@dataclass(frozen=True)
 class StopRequest:
     """Whether somebody asked the run to end, and how. A signal means: at once, it will go on later, whatever was wished."""
 
     run: Run
-    signalled: bool = False
+    signals: Signals
+
+    @property
+    def signalled(self) -> bool:
+        """Whether all runs of this process are to end."""
+        return self.signals.noted
 
     @property
     def interrupt(self) -> bool:
@@ -172,20 +184,19 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests(run: Run) -> Iterator[StopRequest]:
+def signals_noted() -> Iterator[Signals]:
     """SIGTERM and SIGINT ask for a stop after the step under way; a second one ends the process at once."""
-    request = StopRequest(run)
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = {each: signal.getsignal(each) for each in signals}
+    signals = Signals()
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def note(number: int, _frame: FrameType | None) -> None:
-        request.signalled = True
+        signals.noted = True
         signal.signal(number, before[signal.Signals(number)])
 
-    for each in signals:
+    for each in before:
         signal.signal(each, note)
     try:
-        yield request
+        yield signals
     finally:
-        for each in signals:
-            signal.signal(each, before[each])
+        for each, handler in before.items():
+            signal.signal(each, handler)

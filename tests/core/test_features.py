@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lorasae.core.evaluate import ALL, Condition, condition, measure
+from lorasae.core.conditions import ALL, Condition, condition
+from lorasae.core.evaluate import measure
 from lorasae.core.features import adapter_reaches, batch_firings, most_active_features, most_changed_features, text_activity
 from lorasae.core.firings import Firings
 from lorasae.core.hook_points import HookPoint, decoder_blocks
