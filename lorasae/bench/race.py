@@ -16,9 +16,10 @@ from lorasae.bench.rounds import Say
 from lorasae.config import RunConfig, overlay, run_config
 from lorasae.core.adapter import adapter_parameters, attach, placed_layers
 from lorasae.core.evaluate import measure
+from lorasae.core.fast.step import FastGradients
 from lorasae.core.hook_points import HookPoint, decoder_blocks
 from lorasae.core.splice import Transform
-from lorasae.core.step import ReferenceGradients, learning_rate_at, optimizer_step
+from lorasae.core.step import learning_rate_at, optimizer_step
 from lorasae.sources.data import Corpus, micro_batches, prepare, step_chunks
 from lorasae.sources.language_model import load_tokenizer
 from lorasae.sources.loading import Loaded, load
@@ -142,7 +143,7 @@ TakeStep = Callable[[int, torch.Tensor], object]  # number of the step, (sequenc
 def _ours(config: RunConfig, loaded: Loaded) -> Iterator[tuple[torch.nn.Module, TakeStep]]:
     train, model = config.train, _attached(config, loaded)
     optimizer = torch.optim.AdamW(adapter_parameters(model), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
-    gradients = ReferenceGradients(model, _transforms(loaded), loaded.special_tokens, train.kl_reduction)
+    gradients = FastGradients(model, loaded.saes, loaded.special_tokens, train.kl_reduction)
 
     def take_step(step: int, ids: torch.Tensor) -> None:
         optimizer_step(

@@ -109,7 +109,7 @@ def random_sae(
     directions /= directions.norm(dim=0, keepdim=True)
     mean = stream.mean(dim=0)
     projected = (stream - mean) @ directions
-    threshold = projected.flatten().topk(max(1, round(l0 * len(stream)))).values[-1].clamp(min=0)
+    threshold = projected.flatten().topk(max(1, round(l0 * len(stream))) + 1).values[-2:].mean().clamp(min=0)  # on no value itself
     active = projected * (projected > threshold)
     rebuilt = active @ directions.T
     scale = ((stream - mean) * rebuilt).sum() / rebuilt.square().sum().clamp(min=1e-12)  # least squares: as near as one number makes it

@@ -9,17 +9,22 @@ import torch
 from torch import Tensor
 
 from lorasae.bench.authors_loop import authors_loop
-from lorasae.bench.flops import Parts, Scene, two_forwards
+from lorasae.bench.flops import Parts, Scene, causal_keys, shared, two_forwards
 from lorasae.bench.subject import Subject, bytes_here, bytes_needed
 from lorasae.config import Dtype, RunConfig, overlay, run_config
-from lorasae.core.adapter import adapter_parameters, attach, placed_layers
+from lorasae.core.adapter import ALONE, adapter_parameters, attach, placed_layers
+from lorasae.core.fast.anatomy import NoAnatomy, anatomy
+from lorasae.core.fast.attention import QUERY_BLOCK
+from lorasae.core.fast.maps import MERGED_BYTES
+from lorasae.core.fast.step import FastGradients, Student
 from lorasae.core.hook_points import HookPoint
+from lorasae.core.randomness import Randomness
 from lorasae.core.splice import Transform
-from lorasae.core.step import ReferenceGradients, optimizer_step
+from lorasae.core.step import ReferenceGradients, moved, optimizer_step
 from lorasae.errors import LabError, nearest
 
 Step = Callable[[Tensor], float]  # token ids (sequences, context) -> their KL, nats per position
-Loop = Literal["authors", "reference"]
+Loop = Literal["authors", "reference", "fast"]
 Ranks = tuple[int, ...]  # of the adapters that are trained together
 N_SWEPT = 5
 
@@ -59,6 +64,8 @@ WAYS = {
         Way("authors-bf16-after", "authors' loop, bf16, after the SAE", "authors", dtype="bfloat16", placement="after", flushes_cache=True),
         Way("authors-sweep", "authors' loop, five ranks in turn", "authors", against="authors-sweep", sweep="in turn"),
         Way("reference", "our reference step", "reference"),
+        Way("fast", "fast step", "fast"),
+        Way("fast-sweep", "fast step, five ranks together", "fast", against="authors-sweep", sweep="together"),
     )
 }
 
@@ -85,9 +92,14 @@ def default_ways(subject: Subject, quick: bool) -> list[Way]:
 
 
 def fitting(ways: list[Way], subject: Subject) -> tuple[list[Way], list[str]]:
-    """The ways for which memory suffices, and a sentence about each of the others."""
+    """The ways that there are for this model and for which memory suffices, and a sentence about each of the others."""
     kept, notes, there_is = [], [], bytes_here(subject.device)
+    no_fast_step = _why_not_fast(subject)
+    if no_fast_step and any(way.loop == "fast" for way in ways):
+        notes.append(f"Left out: the fast step, because {no_fast_step}.")
     for way in ways:
+        if way.loop == "fast" and no_fast_step:
+            continue
         needed = bytes_needed(way.config_for(subject.config), subject.sizes, subject.placed_saes, subject.device)
         if needed <= there_is:
             kept.append(way)
@@ -96,6 +108,14 @@ def fitting(ways: list[Way], subject: Subject) -> tuple[list[Way], list[str]]:
     if subject.device.type == "cpu" and any(way.flushes_cache for way in kept):
         notes.append("Without a GPU there is no cache to flush: that part of the authors' loop is passed over.")
     return kept, notes
+
+
+def _why_not_fast(subject: Subject) -> str:
+    try:
+        anatomy(subject.model)
+    except NoAnatomy as reason:
+        return str(reason)
+    return ""
 
 
 def swept_ranks(rank: int) -> Ranks:
@@ -111,13 +131,15 @@ def flops_per_token(way: Way, subject: Subject) -> float:
 
 def operations(way: Way, subject: Subject, ranks: Ranks) -> Parts:
     """Floating-point operations of one pass over one token, by part."""
-    return two_forwards(scene(way, subject, ranks[0]))
-
-
-def scene(way: Way, subject: Subject, rank: int) -> Scene:
-    """What the way's operations depend on."""
     config = way.config_for(subject.config)
-    return Scene(subject.sizes, tuple(subject.placed_saes), _layers(config, subject), rank, config.data.context_length)
+    context, layers = config.data.context_length, _layers(config, subject)
+    scene = Scene(subject.sizes, tuple(subject.placed_saes), layers, ranks, context)
+    if way.loop != "fast":
+        return two_forwards(scene)
+    keys = [causal_keys(context, QUERY_BLOCK, block.attention.window) for block in anatomy(subject.model).blocks]
+    adapted_bytes = 4 * len(layers) * subject.sizes.layer_parameters
+    merges = config.model.dtype == "float32" and not config.adapter.dropout and adapted_bytes <= MERGED_BYTES
+    return shared(scene, keys, config.train.tokens_per_step if merges else None)
 
 
 def _layers(config: RunConfig, subject: Subject) -> tuple[int, ...]:
@@ -141,15 +163,20 @@ def started(way: Way, subject: Subject, ranks: Ranks) -> Iterator[Step]:
 
 
 @contextmanager
-def _adapted(config: RunConfig, subject: Subject, rank: int) -> Iterator[torch.nn.Module]:
-    """A fresh adapter on the model, the same for every way, and gone with the block."""
-    torch.manual_seed(config.seed)
-    adapter = config.adapter
-    model = attach(subject.model, _layers(config, subject), adapter.modules, rank, adapter.alpha, adapter.dropout)
+def _adapted(config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[torch.nn.Module]:
+    """Fresh adapters on the model, each as it would begin alone in any way, and gone with the block."""
+    adapter, layers, model = config.adapter, _layers(config, subject), subject.model
+    for name, rank in zip(_names(ranks), ranks, strict=True):
+        torch.manual_seed(config.seed)
+        model = attach(model, layers, adapter.modules, rank, adapter.alpha, adapter.dropout, name)
     try:
         yield model
     finally:
         model.unload()  # type: ignore[operator]
+
+
+def _names(ranks: Ranks) -> list[str]:
+    return [ALONE, *(f"further_{number}" for number in range(1, len(ranks)))]
 
 
 def _transforms(subject: Subject) -> dict[HookPoint, Transform]:
@@ -160,7 +187,7 @@ def _transforms(subject: Subject) -> dict[HookPoint, Transform]:
 def _authors(way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[Step]:
     saes, learning_rate = _transforms(subject), config.train.learning_rate
     with (
-        _adapted(config, subject, *ranks) as model,
+        _adapted(config, subject, ranks) as model,
         authors_loop(model, saes, subject.special_tokens, learning_rate, flushes_cache=way.flushes_cache) as loop,
     ):
         yield lambda ids: loop.step(ids) / ids.shape[1]
@@ -169,7 +196,7 @@ def _authors(way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Ite
 @contextmanager
 def _reference(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[Step]:
     train = config.train
-    with _adapted(config, subject, *ranks) as model:
+    with _adapted(config, subject, ranks) as model:
         optimizer = torch.optim.AdamW(adapter_parameters(model), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
         gradients = ReferenceGradients(model, _transforms(subject), subject.special_tokens, train.kl_reduction)
         yield (
@@ -177,4 +204,26 @@ def _reference(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> 
         )
 
 
-_LOOPS: dict[Loop, Callable[..., AbstractContextManager[Step]]] = {"authors": _authors, "reference": _reference}
+@contextmanager
+def _fast(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[Step]:
+    train = config.train
+    with _adapted(config, subject, ranks) as model:
+        students = [Student(name, Randomness(config.seed, subject.device)) for name in _names(ranks)]
+        gradients = FastGradients(model, subject.saes, subject.special_tokens, train.kl_reduction, students)
+        optimizers = [
+            torch.optim.AdamW(adapter_parameters(model, name), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
+            for name in _names(ranks)
+        ]
+
+        def step(ids: Tensor) -> float:
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+            kls = gradients.accumulate_each([ids])
+            for optimizer, kl in zip(optimizers, kls, strict=True):
+                moved(optimizer, kl, learning_rate=train.learning_rate, gradient_clip=train.gradient_clip)
+            return kls[-1]
+
+        yield step
+
+
+_LOOPS: dict[Loop, Callable[..., AbstractContextManager[Step]]] = {"authors": _authors, "reference": _reference, "fast": _fast}
