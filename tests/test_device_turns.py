@@ -116,6 +116,27 @@ def test_who_is_killed_holds_nothing(tmp_path: Path) -> None:
         assert turn.job() is None
 
 
+def test_of_two_jobs_the_second_is_said_to_be_at_work_once_the_first_has_ended(tmp_path: Path) -> None:
+    first, second, looking = (SharedTurn(tmp_path, "gpu") for _ in range(3))
+    assert first.announce() and not second.announce()
+    with second:
+        named = looking.job()
+    first.close()
+    assert looking.job() is None
+    with second:
+        assert looking.job() not in (None, named)
+    second.close()
+
+
+def test_a_run_beside_another_one_says_that_they_take_turns(world: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setenv("LORASAE_HOME", str(tmp_path))
+    other, run = SharedTurn(tmp_path / "devices", "cpu"), RunStore(tmp_path).create(tiny_run(world, train={"tokens": 0}))
+    assert other.announce()
+    adapt(run)
+    assert "another run is at work on this device" in run.log.read_text()
+
+
 def test_a_device_that_fails_while_it_is_given_back_is_free_for_others(tmp_path: Path) -> None:
     def fails() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -79,6 +79,17 @@ def test_on_a_space_the_bucket_is_found_by_its_mount_and_elsewhere_by_the_settin
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mount_that_hangs_when_it_is_looked_for_keeps_no_app_from_starting(tmp_path, monkeypatch):
+    monkeypatch.setattr("lorasae.keeping.place.PATIENCE_S", 0.05)
+    answers = threading.Event()
+    hanging = lambda _: answers.wait(30)  # noqa: E731
+    began = time.monotonic()
+    assert keeping_place({"SYSTEM": "spaces"}, tmp_path, hanging) == Place(tmp_path / "lorasae", tmp_path)
+    assert keeping_place({"SYSTEM": "spaces", "LORASAE_KEEP": "/elsewhere"}, tmp_path, hanging) == Place(Path("/elsewhere"))
+    assert time.monotonic() - began < 5
+    answers.set()
+
+
 def test_the_settings_of_a_space_say_that_it_is_one():
     settings = settings_from({"SYSTEM": "spaces", "SPACE_ID": "alice/lab", "SPACE_HOST": "alice-lab.hf.space"})
     assert (settings.space, settings.zero_gpu, settings.host, settings.port) == ("alice/lab", False, "0.0.0.0", 7860)

@@ -19,6 +19,7 @@ from huggingface_hub.repocard import metadata_load
 from lorasae.config import run_config
 from lorasae.errors import LabError
 from lorasae.metrics import LEARNED
+from lorasae.publishing.card import model_card
 from lorasae.publishing.check import measured_again
 from lorasae.publishing.licences import licence_of
 from lorasae.publishing.package import make_package
@@ -119,6 +120,25 @@ def test_a_base_model_of_the_hub_is_named_to_the_hub_with_its_licence(run: Run, 
     data = metadata_load(card)
     assert data["base_model"] == "google/gemma-2-2b" and data["base_model_relation"] == "adapter" and data["license"] == "gemma"
     assert "Gemma Terms of Use" in card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("release", "sae_id", "repository", "paper"),
+    [
+        ("gemma-scope-2b-pt-res", "layer_12/width_16k/average_l0_82", "google/gemma-scope-2b-pt-res", "arXiv:2408.05147"),
+        ("gpt2-small-resid-post-v5-32k", "blocks.0.hook_resid_post", "jbloom/GPT2-Small-OAI-v5-32k-resid-post-SAEs", "arXiv:2406.04093"),
+        ("gpt2-small-res_scefr-ajt", "blocks.2.hook_resid_pre", "neuronpedia/gpt2-small__res_scefr-ajt", "arXiv:2405.12241"),
+        ("gpt2-small-res-jb", "blocks.8.hook_resid_pre", "jbloom/GPT2-Small-SAEs-Reformatted", ""),
+        ("pocket-scope", "layer_2/width_2k/average_l0_17", "", ""),
+    ],
+)
+def test_the_authors_of_the_sae_are_named_and_cited(run: Run, release: str, sae_id: str, repository: str, paper: str) -> None:
+    result = run.result
+    result["saes"][0].update(release=release, sae_id=sae_id)
+    run.write_result({key: value for key, value in result.items() if key not in ("format", "run_id")})
+    rights = model_card(publication(run), REPO).partition("## Licence and citation")[2]
+    assert "arXiv:2501.19406" in rights and paper in rights and rights.count("arXiv:") == (2 if paper else 1)
+    assert (f"[{repository}](https://huggingface.co/{repository}) by" in rights) is bool(repository)
 
 
 @pytest.mark.parametrize(
@@ -431,6 +451,13 @@ def test_the_token_is_in_no_file_and_no_address(run: Run, hub: LocalHub, tmp_pat
     reopen(RunStore(tmp_path / "elsewhere"), REPO, api)
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
     assert not kept and not any(token in asking.url for asking in hub.log)
+
+
+@pytest.mark.parametrize("name", ["adapter", "alice/a--b", "alice/x.git", f"alice/{'x' * 97}"])
+def test_what_is_no_name_is_refused_before_the_hub_is_asked(run: Run, hub: LocalHub, name: str) -> None:
+    with pytest.raises(LabError, match="no name of a repository on the Hub"):
+        publish(run, Target(name), hub.api(hub.accounts.token("alice")), as_measured)
+    assert not hub.log
 
 
 def test_the_client_without_a_token_is_told_what_to_do(run: Run, hub: LocalHub) -> None:

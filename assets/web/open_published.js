@@ -4,7 +4,8 @@ import { ask, h, problem, show } from "/lab/assets/dom.js";
 
 const count = (n) => n.toLocaleString("en");
 const goTo = (run) => location.assign(`/run?run=${encodeURIComponent(run)}`);
-const plain = (text) => text.trim().replace(/^https?:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\//, "").split("/").slice(0, 2).join("/");
+// A repository's name, of its address too.
+export const plainName = (text) => text.trim().replace(/^https?:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\//, "").split("/").slice(0, 2).join("/");
 
 export async function openAdapter(repoId) {
   goTo((await ask("/lab/open", { method: "POST", body: { repo_id: repoId } })).run_id);
@@ -49,12 +50,12 @@ export function openBox() {
 
   async function look(event) {
     event.preventDefault();
-    if (!plain(name.value)) return name.focus();
+    if (!plainName(name.value)) return name.focus();
     button.disabled = true;
     button.textContent = "Looking…";
     below.replaceChildren();
     try {
-      const found = await ask(`/lab/gallery/repository?repo_id=${encodeURIComponent(plain(name.value))}`);
+      const found = await ask(`/lab/gallery/repository?repo_id=${encodeURIComponent(plainName(name.value))}`);
       if (found.kind === "lorasae") {
         button.textContent = "Fetching…";
         await openAdapter(found.repo_id);

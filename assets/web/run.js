@@ -9,11 +9,13 @@ import { publishing } from "/lab/assets/publish.js";
 import { mount as mountReplay } from "/lab/assets/replay.js";
 import { measuredNow, result } from "/lab/assets/result.js";
 import { runCharts } from "/lab/assets/run_charts.js";
-import { ending, runButtons } from "/lab/assets/run_head.js";
+import { cameFrom, ending, runButtons } from "/lab/assets/run_head.js";
 import { Series } from "/lab/assets/series.js";
 import { inShort, settingsTable, spliced } from "/lab/assets/settings.js";
 import { style } from "/lab/assets/style.js";
 import { gapSentence } from "/lab/assets/words.js";
+
+const ASK_AGAIN_MS = 3000;
 
 // props: {defaults}: the settings of a run that changes nothing.
 export async function mount(element, { defaults }) {
@@ -42,6 +44,7 @@ function page(element, summary, defaults) {
   const buttons = h("div.run-buttons");
   const end = h("div");
   const title = h("p.lab-note.run-title");
+  const descent = h("div", {}, cameFrom(run.descent));
   const saes = h("div");
   const replay = h("div");
   const keeping = h("div.lab-stack");
@@ -50,7 +53,7 @@ function page(element, summary, defaults) {
 
   element.replaceChildren(
     h("nav.run-crumbs", { "aria-label": "Where you are" }, h("a", { href: "/runs" }, "Runs"), h("span", { "aria-hidden": "true" }, " / ")),
-    h("header.run-head", {}, h("div", {}, nameField(run, changed), title), buttons),
+    h("header.run-head", {}, h("div", {}, nameField(run, changed), title, descent), buttons),
     parts.progress.element,
     away,
     end,
@@ -93,6 +96,7 @@ function page(element, summary, defaults) {
   async function hasEnded() {
     run = await ask(runAddress(run.run_id)).catch(() => run); // with its results, and with what can be done now
     filesBox.replaceChildren(files(run));
+    descent.replaceChildren(...[cameFrom(run.descent)].filter(Boolean));
     playReplay();
     if (wantsNotice(run.run_id))
       new Notification(called(run), { body: `${stateWord(run.state)}. ${gapSentence(measuredNow(run, series).plain, "", run.state)}` });
@@ -123,6 +127,13 @@ function page(element, summary, defaults) {
     document.title = tabTitle(run, closedShare === undefined ? "" : show(closedShare, "fraction"));
   }
 
+  // What keeps a run from being resumed may pass: its process that is just ending, a text that was moved.
+  const askAgain = setInterval(async () => {
+    if (!run.resume_blocked) return;
+    const { resume_blocked } = await ask(runAddress(run.run_id)).catch(() => run);
+    if (!closed) changed({ resume_blocked });
+  }, ASK_AGAIN_MS);
+
   async function playReplay() {
     unmountReplay?.();
     unmountReplay = await mountReplay(replay, { run: run.run_id });
@@ -149,6 +160,7 @@ function page(element, summary, defaults) {
 
   return () => {
     closed = true;
+    clearInterval(askAgain);
     live.close();
     unmountReplay?.();
     parts.charts.destroy();

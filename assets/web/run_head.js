@@ -69,6 +69,17 @@ function noticeButton(run) {
   return button;
 }
 
+// Whose adapter the run's is, or was before.
+export function cameFrom(descent) {
+  if (!descent) return null;
+  const { repo_id, run_id, unchanged } = descent;
+  if (run_id) return h("p.lab-note", {}, unchanged ? "It is the adapter of " : "It began with the adapter of ", h("a", { href: `/run?run=${encodeURIComponent(run_id)}` }, "another run"), ".");
+  if (!repo_id) return null;
+  const link = h("a", { href: `https://huggingface.co/${repo_id}`, target: "_blank", rel: "noopener" }, repo_id);
+  const whose = ` of ${repo_id.split("/")[0]}`;
+  return h("p.lab-note", {}, unchanged ? "This is the adapter " : "It began with the adapter ", link, whose, unchanged ? ", as it was published." : ".");
+}
+
 // How a run that did not finish ended: the cause, what it means, what to do next.
 export function ending(run) {
   if (!["failed", "interrupted"].includes(run.state)) return [];

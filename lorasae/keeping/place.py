@@ -2,12 +2,14 @@
 
 import os
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MOUNT = Path("/data")  # where docs/space.md says to mount the bucket
 _FOLDER = "lorasae"  # in it
+PATIENCE_S = 10.0  # for a look at it, while nobody can use the app yet
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,20 @@ def keeping_place(environment: Mapping[str, str], mount: Path = MOUNT, is_mount:
     on_space = environment.get("SYSTEM") == "spaces"
     if named := environment.get("LORASAE_KEEP"):
         folder = Path(named).expanduser().absolute()
-        mounted = any(is_mount(each) for each in (folder, *folder.parents[:-1]))  # the last one is the disk itself
-        return Place(folder, is_doubtful=on_space and not mounted)
-    if on_space and is_mount(mount) and _can_be_written(mount):
+        around = (folder, *folder.parents[:-1])  # the last one is the disk itself
+        return Place(folder, is_doubtful=on_space and not _soon(lambda: any(map(is_mount, around))))
+    if on_space and _soon(lambda: is_mount(mount) and _can_be_written(mount)):
         return Place(mount / _FOLDER, mount)
     return None
+
+
+def _soon(look: Callable[[], bool]) -> bool:
+    """What a look at a place finds. One that hangs is a mount, for a folder of our disk never does: restoring waits for it, and says so."""
+    found = [True]
+    thread = threading.Thread(target=lambda: found.__setitem__(0, look()), name="looking at the place", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    return found[0]
 
 
 def _can_be_written(folder: Path) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from lorasae.metrics import LEARNED, METRICS, has_learned
-from lorasae.publishing.licences import Licence, citations, licence_of
+from lorasae.publishing.descent import licence_for, where_from
+from lorasae.publishing.licences import Licence, citations, makers
 from lorasae.publishing.publication import CONDITIONS, Publication
 from lorasae.publishing.usage import code
 
@@ -28,10 +29,11 @@ def model_card(what: Publication, repo_id: str, checked: dict[str, Any] | None =
         repo_id: Where it will lie.
         checked: What `check.measured_again` found in the published files; None before it was asked.
     """
-    licence = licence_of(what.base_model)
+    licence = licence_for(what)
     parts = [
         f"---\n{_front_matter(what, licence, checked is not None).to_yaml()}\n---",
         _what_this_is(what),
+        where_from(what),
         _numbers(what),
         _checked(checked),
         _how_to_use(what, repo_id),
@@ -60,7 +62,7 @@ def _front_matter(what: Publication, licence: Licence, measured_again: bool) -> 
     ]
     rest: dict[str, Any] = {} if what.is_pocket else {"base_model": what.base_model, "base_model_relation": "adapter"}
     if licence.name == "other":
-        rest["license_name"] = "that-of-the-base-model"
+        rest["license_name"] = licence.own_name
     rest[BLOCK] = _for_the_gallery(what, measured_again)
     return ModelCardData(
         model_name=what.name if results else None,
@@ -91,16 +93,21 @@ def _for_the_gallery(what: Publication, measured_again: bool) -> dict[str, Any]:
 def _what_this_is(what: Publication) -> str:
     these = "these sparse autoencoders" if len(what.saes) > 1 else "this sparse autoencoder"
     saes = "\n".join(f"- `{each['release']}` / `{each['sae_id']}` at `{each['hook_point']}`" for each in what.saes)
+    if what.is_only_measured:
+        claim, method = f"Measured with {these} in the model's stream:", "The SAE stays as it is; so does the adapter here."
+    else:
+        claim = f"It makes the model work *with* {these} in its stream:"
+        method = """The SAE stays as it is; the adapter teaches the model
+around it to live with it, as in [Low-Rank Adapting Models for Sparse Autoencoders](https://arxiv.org/abs/2501.19406)."""
     base = f"[{what.base_model}](https://huggingface.co/{what.base_model})" if not what.is_pocket else "the pocket model of LoRA-SAE Lab"
     return f"""# {_plain(what.name)}
 
-A LoRA adapter for {base}. It makes the model work *with* {these} in its stream:
+A LoRA adapter for {base}. {claim}
 
 {saes}
 
 A sparse autoencoder (SAE) rewrites a model's inner state as a short list of readable features. The rewriting loses something, so that
-the model predicts worse while the SAE is in place; that loss is the *CE gap*. The SAE stays as it is; the adapter teaches the model
-around it to live with it, as in [Low-Rank Adapting Models for Sparse Autoencoders](https://arxiv.org/abs/2501.19406).
+the model predicts worse while the SAE is in place; that loss is the *CE gap*. {method}
 
 ![The four conditions](pictures/gap.png)"""
 
@@ -162,14 +169,14 @@ def _how_it_was_made(what: Publication) -> str:
         if adapter.layers
         else {"after": "all layers above the lowest SAE", "all": "all layers"}[adapter.placement]
     )
-    if result.get("n_steps") == 0:
+    if what.is_only_measured:
         return _how_it_was_measured(what, where)
     steps = f"{result['step']:,} of {result['n_steps']:,} steps" if result["step"] < result["n_steps"] else f"{result['n_steps']:,} steps"
     return f"""## How it was made
 
 LoRA of rank {adapter.rank} (alpha {adapter.alpha:g}) on {" and ".join(adapter.modules)} of {where}; {steps} of {train.tokens_per_step:,}
 tokens on {what.text}; AdamW, peak learning rate {train.learning_rate:g}, {train.schedule} schedule.
-The objective is KL(original ‖ adapted + SAE). Base weights and SAE did not change.{_begun_with(what)}
+The objective is KL(original ‖ adapted + SAE). Base weights and SAE did not change.
 
 `config.yaml` holds every setting (`python -m lorasae adapt config.yaml` does it again), `lorasae.json` the result with the versions and
 the fingerprint of the text, `metrics.jsonl` every step."""
@@ -180,29 +187,18 @@ def _how_it_was_measured(what: Publication, where: str) -> str:
     return f"""## How it was made
 
 LoRA of rank {adapter.rank} (alpha {adapter.alpha:g}) on {" and ".join(adapter.modules)} of {where}. Nothing was trained in this run: the
-adapter was measured as it was.{_begun_with(what)}
+adapter was measured as it was.
 
 `config.yaml` holds every setting, `lorasae.json` the result with the versions and the fingerprint of the text."""
 
 
-def _begun_with(what: Publication) -> str:
-    """Where the adapter began, if not afresh."""
-    begun = what.result.get("start")
-    if not begun:
-        return ""
-    if "repo_id" in begun:
-        page = f"https://huggingface.co/{begun['repo_id']}"
-        return f" It began with the adapter [{begun['repo_id']}]({page}) at commit `{begun['commit']}`; the licence of that one holds too."
-    name = f", `{begun['run_id']}`" if "run_id" in begun else ""
-    return f" It began with the adapter of an earlier run{name}."
-
-
 def _limits(what: Publication) -> str:
-    lines = [
-        "The numbers hold for text like the held-out text; other text may cost more.",
-        "It was trained for the SAEs above. With others, or without one, the model is not the original: see the last condition.",
-        "It inherits whatever the base model does wrong, and was not tested for anything but the losses above.",
-    ]
+    lines = ["The numbers hold for text like the held-out text; other text may cost more."]
+    if not what.is_only_measured:
+        lines.append(
+            "It was trained for the SAEs above. With others, or without one, the model is not the original: see the last condition."
+        )
+    lines.append("It inherits whatever the base model does wrong, and was not tested for anything but the losses above.")
     if what.result["step"] < what.result["n_steps"]:
         lines.append("Its run was ended early.")
     if has_learned(what.value("gap_closed")):
@@ -214,8 +210,9 @@ def _limits(what: Publication) -> str:
 
 def _rights(what: Publication, licence: Licence) -> str:
     notice = f"{licence.notice}\n\n" if licence.notice else ""
-    entries = "\n\n".join(citations([record["release"] for record in what.saes]))
-    return f"## Licence and citation\n\n{notice}```bibtex\n{entries}\n```"
+    made = f"The SAEs are others' work:\n\n{sentences}\n\n" if (sentences := makers(what.releases)) else ""
+    entries = "\n\n".join(citations(list(what.releases)))
+    return f"## Licence and citation\n\n{notice}{made}```bibtex\n{entries}\n```"
 
 
 def _plain(name: str) -> str:

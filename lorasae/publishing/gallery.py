@@ -5,7 +5,6 @@ What a stranger's card states is that author's claim. It is shown as one, until 
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,8 +17,9 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from lorasae.errors import LabError
 from lorasae.publishing.card import BLOCK, TAG
-from lorasae.publishing.reopen import origin_of
+from lorasae.sources.hub_names import is_repo_id
 from lorasae.sources.hub_problems import hub_problems_told
+from lorasae.store.lineage import origin_of
 from lorasae.store.run_folder import Run
 from lorasae.store.started_from import origin_of_start
 
@@ -30,7 +30,6 @@ _TOLD = ("author", "cardData", "createdAt", "gated", "lastModified", "model-inde
 _MOST_SAES = 8
 _MOST_LISTS = 64
 _ASKED = "The adapters on the Hub were to be listed"
-_REPO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_.-]{1,96}")
 _LOG = logging.getLogger("lorasae.publishing")
 
 
@@ -163,7 +162,7 @@ def _whole(digits: str) -> int | float:
 def row_of(info: Any) -> GalleryRow | None:
     """A repository as its card has it; whatever is not of the form that the lab writes is left out. None of one without a name."""
     repo_id = info.get("id") if isinstance(info, Mapping) else None
-    if not isinstance(repo_id, str) or not _REPO_ID.fullmatch(repo_id):
+    if not isinstance(repo_id, str) or not is_repo_id(repo_id):
         return None
     card = _mapping(info.get("cardData"))
     told = _mapping(card.get(BLOCK))
@@ -188,20 +187,13 @@ def row_of(info: Any) -> GalleryRow | None:
 
 def known_here(runs: list[Run]) -> list[KnownHere]:
     """Those of the runs that were opened from the Hub, and those that only measured what they began with."""
-    opened: dict[str, KnownHere] = {}
+    opened, measured = [], []
     for run in runs:
         if (origin := origin_of(run)) is not None:
-            opened[run.run_id] = _known(run, *origin, measured=False)
-    measured = []
-    for run in runs:
-        begun = origin_of_start(run)
-        if begun is None or not run.has_result or run.result.get("n_steps") != 0:
-            continue
-        if "repo_id" in begun:
+            opened.append(_known(run, *origin, measured=False))
+        elif (begun := origin_of_start(run)) and "repo_id" in begun and run.has_result and run.result.get("n_steps") == 0:
             measured.append(_known(run, str(begun["repo_id"]), str(begun["commit"]), measured=True))
-        elif (source := opened.get(str(begun.get("run_id")))) is not None:
-            measured.append(_known(run, source.repo_id, source.commit, measured=True))
-    return [*opened.values(), *measured]
+    return [*opened, *measured]
 
 
 def _known(run: Run, repo_id: str, commit: str, *, measured: bool) -> KnownHere:

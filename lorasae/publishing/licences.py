@@ -1,6 +1,7 @@
 """Under which licence an adapter may be passed on, and whom to cite. Facts about models and SAEs that stand in no registry."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 METHOD = """@inproceedings{chen2025lowrank,
@@ -25,6 +26,19 @@ _LLAMA_SCOPE = """@article{he2024llamascope,
   journal = {arXiv preprint arXiv:2410.20526},
   year    = {2024}
 }"""
+_OPENAI = """@article{gao2024scaling,
+  title   = {Scaling and Evaluating Sparse Autoencoders},
+  author  = {Gao, Leo and Dupr{\\'e} la Tour, Tom and Tillman, Henk and Goh, Gabriel and Troll, Rajan and Radford, Alec and
+             Sutskever, Ilya and Leike, Jan and Wu, Jeffrey},
+  journal = {arXiv preprint arXiv:2406.04093},
+  year    = {2024}
+}"""
+_END_TO_END = """@article{braun2024identifying,
+  title   = {Identifying Functionally Important Features with End-to-End Sparse Dictionary Learning},
+  author  = {Braun, Dan and Taylor, Jordan and Goldowsky-Dill, Nicholas and Sharkey, Lee},
+  journal = {arXiv preprint arXiv:2405.12241},
+  year    = {2024}
+}"""
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Licence:
 
     name: str
     notice: str = ""
+    own_name: str = "that-of-the-base-model"  # where the Hub has none: what `other` means
 
 
 def _llama(version: str) -> Licence:
@@ -72,6 +87,8 @@ _OF_MODELS = {  # beginning of the Hub id -> the licence of what is derived from
 _OF_SAES = {  # beginning of a release -> its authors' paper
     r"gemma-scope-\d+b": _GEMMA_SCOPE,
     "llama_scope": _LLAMA_SCOPE,
+    r"gpt2-small-[a-z-]+-v5-": _OPENAI,
+    r"gpt2-small-res_[a-z]+-ajt": _END_TO_END,
 }
 
 
@@ -79,6 +96,20 @@ def licence_of(model: str) -> Licence:
     """The licence of an adapter of `model`; `other` where the lab does not know."""
     known = [licence for beginning, licence in _OF_MODELS.items() if model.startswith(beginning)]
     return known[0] if known else Licence("other", "The licence of the base model applies to the adapter: look at its page.")
+
+
+def makers(releases: Mapping[str, str | None]) -> str:
+    """Who made the SAEs, in a sentence each, for whoever cites them.
+
+    Args:
+        releases: Release -> its repository on the Hub; None where it has none.
+    """
+    known = {
+        release: f"[{repository}](https://huggingface.co/{repository}) by {repository.partition('/')[0]}"
+        for release, repository in releases.items()
+        if repository
+    }
+    return "\n".join(f"- `{release}`: {where}. Its page says how its authors wish to be cited." for release, where in known.items())
 
 
 def citations(releases: list[str]) -> list[str]:

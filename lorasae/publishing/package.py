@@ -13,6 +13,7 @@ from lorasae.publishing.card import model_card
 from lorasae.publishing.pictures import curves_picture, gap_picture
 from lorasae.publishing.publication import Publication
 from lorasae.sources.catalog import is_folder
+from lorasae.store.lineage import OWN_FOLDER
 
 HELDOUT_BYTES = 4_000_000  # of held-out tokens that are published; the first sequences where there are more
 
@@ -44,12 +45,14 @@ def make_package(what: Publication, repo_id: str, folder: Path, checked: dict[st
 
 
 def _without_own_names(what: Publication) -> dict[str, Any]:
-    """The settings, without the name of a file that only its author has."""
+    """The settings, without names that only their author has: of a file, or of the run as which a published adapter was opened."""
     settings = what.config.model_dump(mode="json")
     if what.has_own_text:
         settings["data"]["source"] = f"your-text{Path(what.config.data.source).suffix}"
     if is_folder(what.config.adapter.start):
-        settings["adapter"]["start"] = "an-adapter-of-your-own"
+        settings["adapter"]["start"] = OWN_FOLDER
+    elif not what.is_opened and what.ancestors and "repo_id" in what.ancestors[0]:  # by whatever name it was called here
+        settings["adapter"]["start"] = "{repo_id}@{commit}".format_map(what.ancestors[0])
     return settings
 
 

@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lorasae.config import RunConfig
+from lorasae.config import RunConfig, SAERef
 from lorasae.errors import LabError
 from lorasae.metrics import METRICS
-from lorasae.sources.catalog import POCKET_MODEL, is_folder
+from lorasae.sources.catalog import POCKET_MODEL, is_folder, resolve
 from lorasae.sources.text_files import SUFFIXES
+from lorasae.store.lineage import Ancestor, lineage
 from lorasae.store.run_folder import Run
 
 CONDITIONS: tuple[str, ...] = ("ce_original", "ce_original_sae", "ce_adapted_sae", "ce_adapted")
@@ -40,6 +41,11 @@ class Publication:
         return self.result["saes"]
 
     @property
+    def releases(self) -> dict[str, str | None]:
+        """The releases that the SAEs are of -> the repository on the Hub; None of one that has none, or is not listed any more."""
+        return {each["release"]: _repository(each) for each in self.saes}
+
+    @property
     def text(self) -> str:
         """The text it was trained on, in words; a file of somebody's own by no more than that."""
         source = self.config.data.source
@@ -51,6 +57,21 @@ class Publication:
     def has_own_text(self) -> bool:
         """Whether the text is a file, which stays where it is."""
         return self.config.data.source.endswith(SUFFIXES) or is_folder(self.config.data.source)
+
+    @cached_property
+    def ancestors(self) -> list[Ancestor]:
+        """What the adapter was before, nearest first; empty for one that began afresh."""
+        return lineage(self.result)
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether it is somebody's published adapter that was opened here, and nothing else was done to it."""
+        return bool(self.result.get("origin"))
+
+    @property
+    def is_only_measured(self) -> bool:
+        """Whether the run trained nothing: it measured an adapter as it was."""
+        return self.result["n_steps"] == 0
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -83,12 +104,16 @@ def publication(run: Run) -> Publication:
     own = [name for name in (config.model.model, *(ref.release for ref in config.saes)) if is_folder(name)]
     if own:
         raise LabError(asked, f"It uses {Path(own[0]).name}, a folder of this machine", "Publish that first and run with its Hub id")
-    if result.get("n_steps") == 0 and "repo_id" in (result.get("start") or {}):
-        found = f"Its adapter is that of {result['start']['repo_id']}, measured here and not trained"
-        raise LabError(asked, found, "Train it further first: Continue")
     if not (run.adapter / "adapter_model.safetensors").is_file():
         raise LabError(asked, "Its adapter is not in its folder", "Restore it, or do the run again")
     return Publication(run, result, config, run.about.name or run.run_id)
+
+
+def _repository(record: dict[str, Any]) -> str | None:
+    try:
+        return resolve(SAERef(release=record["release"], sae_id=record["sae_id"])).repository
+    except LabError:
+        return None
 
 
 def _error(key: str, error: float) -> str:

@@ -13,8 +13,9 @@ from lorasae.errors import LabError
 from lorasae.publishing.package import make_package
 from lorasae.publishing.publication import Publication, publication
 from lorasae.publishing.push import Pushed, Target, push
-from lorasae.publishing.reopen import fetch, lay_out
+from lorasae.publishing.reopen import fetch, lay_out, refuse_what_none_could_open
 from lorasae.publishing.visibility import show_as_wished
+from lorasae.sources.hub_names import refuse_no_name
 from lorasae.sources.hub_problems import hub_problems_told
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
@@ -38,7 +39,9 @@ def publish(run: Run, target: Target, api: HfApi, measured_again: Measured | Non
     Raises:
         LabError: If the run cannot be published, the Hub refuses, or the downloaded adapter does not do what the run's own does.
     """
-    with hub_problems_told(f"The run {run.run_id} was to be published as {target.repo_id}", target.repo_id, (), api):
+    asked = f"The run {run.run_id} was to be published as {target.repo_id}"
+    refuse_no_name(asked, target.repo_id)
+    with hub_problems_told(asked, target.repo_id, (), api):
         pushed = _pushed_and_checked(run, target, api, measured_again, told)
         return pushed if target.as_pull_request else replace(pushed, note=show_as_wished(api, target))
 
@@ -66,13 +69,21 @@ def preview(run: Run, repo_id: str, folder: Path) -> list[str]:
     Raises:
         LabError: If the run cannot be published.
     """
-    return make_package(publication(run), repo_id, folder)
+    refuse_no_name(f"The run {run.run_id} was to be published as {repo_id}", repo_id)
+    return _packed(publication(run), repo_id, folder, None)
+
+
+def _packed(what: Publication, repo_id: str, folder: Path, checked: dict[str, Any] | None) -> list[str]:
+    """The files in a folder; nothing leaves this machine that could not be opened again."""
+    names = make_package(what, repo_id, folder, checked)
+    refuse_what_none_could_open(f"The run {what.run.run_id} was to be published as {repo_id}", folder)
+    return names
 
 
 def _push(what: Publication, target: Target, api: HfApi, checked: dict[str, Any] | None, told: Callable[[str], None]) -> Pushed:
     with tempfile.TemporaryDirectory(prefix="lorasae-publish-") as folder:
         told("making card and pictures")
-        make_package(what, target.repo_id, Path(folder), checked)
+        _packed(what, target.repo_id, Path(folder), checked)
         return push(Path(folder), what.run.run_id, target, api, told)
 
 

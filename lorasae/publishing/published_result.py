@@ -14,7 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from lorasae.config import FORMAT
 from lorasae.errors import LabError
-from lorasae.store.run_folder import RUN_ID
+from lorasae.sources.hub_names import LICENCE, REPO_ID
+from lorasae.store.lineage import MOST_ANCESTORS
+from lorasae.store.run_folder import EXAMPLE_ID, RUN_ID
 
 MOST_HELDOUT_BYTES = 64_000_000
 MOST_BYTES = {  # of one file; a published run's own are far below
@@ -85,18 +87,28 @@ class _Heldout(_Believed):
     file: Literal["heldout.npy"] = "heldout.npy"
 
 
-class _Start(_Believed):
-    repo_id: Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")] | None = None
+class _Ancestor(_Believed):
+    """An adapter that this one was before (store/lineage.py)."""
+
+    repo_id: Annotated[str, StringConstraints(max_length=200, pattern=rf"^{REPO_ID}$")] | None = None
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
-    run_id: _Word | None = None
+    licence: Annotated[str, StringConstraints(pattern=rf"^{LICENCE}$")] | None = None
+    run_id: Annotated[str, StringConstraints(pattern=rf"^({RUN_ID.pattern}|{EXAMPLE_ID})$")] | None = None
     folder: Annotated[str, StringConstraints(max_length=300)] | None = None
-    sha256: _Word | None = None
 
     @model_validator(mode="after")
-    def _of_a_commit(self) -> "_Start":
+    def _of_a_commit(self) -> "_Ancestor":
         if (self.repo_id is None) != (self.commit is None):
             raise ValueError("a repository goes with its commit")
         return self
+
+
+class _Origin(_Ancestor):
+    before: Annotated[list[_Ancestor], Field(max_length=MOST_ANCESTORS)] = []
+
+
+class _Start(_Origin):
+    sha256: _Word | None = None
 
 
 class _Result(_Believed):
@@ -110,6 +122,7 @@ class _Result(_Believed):
     heldout: _Heldout
     corpus: _Name | None = None
     start: _Start | None = None
+    origin: _Origin | None = None
     results: Annotated[dict[_Word, _Measured], Field(max_length=200)]
     versions: Annotated[dict[_Name, _Name | None], Field(max_length=200)] = {}
 
@@ -140,8 +153,9 @@ def believed(asked: str, stated: Any) -> dict[str, Any]:
 
 def _without_unset(result: _Result) -> dict[str, Any]:
     kept = result.model_dump(mode="json", exclude_unset=True)
-    if kept.get("start"):
-        kept["start"] = {key: value for key, value in kept["start"].items() if value is not None}
+    for name in ("start", "origin"):
+        if kept.get(name):
+            kept[name] = {key: value for key, value in kept[name].items() if value is not None}
     return kept
 
 

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from lorasae.identity import LOCAL_OWNER
 from lorasae.planning.uploads import refuse_foreign_files
 from lorasae.publishing.published_result import MOST_BYTES, believed, check_heldout, json_of
 from lorasae.sources.commits import Commits
+from lorasae.sources.hub_adapters import licence_named
+from lorasae.sources.hub_names import refuse_no_name
 from lorasae.sources.hub_problems import first_line, hub_problems_told
 from lorasae.sources.peft_files import CONFIG, WEIGHTS, plain_settings, shape_of, shape_of_files, tensor_shapes
 from lorasae.store.commit_record import record_commits
 from lorasae.store.durable import write_json
+from lorasae.store.lineage import MOST_ANCESTORS, Ancestor, lineage, origin_of
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import Status
 from lorasae.store.runs import RunStore
@@ -38,8 +41,7 @@ VISITORS_BYTES = 1_000_000_000  # of them together
 class Fetched:
     """A repository's files in a folder, and which commit they are of."""
 
-    repo_id: str
-    commit: str
+    named: Ancestor  # repository, commit, and the licence that its card names
     folder: Path
     result: dict[str, Any]
 
@@ -74,6 +76,7 @@ def reopen(
         LabError: If the repository cannot be had, holds no adapter of this lab, or holds something damaged.
     """
     asked = f"The adapter {repo_id} was to be opened"
+    refuse_no_name(asked, repo_id)
     with hub_problems_told(asked, repo_id, (), api):
         commit = str(api.model_info(repo_id, revision=revision).sha)
     if known := _opened_already(store, owner, repo_id, commit):
@@ -140,19 +143,46 @@ def fetch(repo_id: str, api: HfApi, folder: Path, revision: str | None = None, m
                 remedy += ", or measure this adapter here around an SAE: `python -m lorasae adapt --start`, or the page Gallery"
             raise LabError(asked, f"It holds no {', no '.join(missing)}", remedy)
         names = [*_NEEDED, *(name for name in _WELCOME if name in sizes)]
-        if (n_bytes := sum(sizes[name] for name in names)) > most_bytes:
-            found = f"Its files have {n_bytes / 1e6:,.1f} MB; {most_bytes / 1e6:,.1f} MB may be fetched"
-            raise LabError(asked, found, "Open a smaller adapter")
-        if large := next((name for name in names if sizes[name] > MOST_BYTES.get(name, most_bytes)), None):
-            found = f"Its {large} has {sizes[large] / 1e6:,.1f} MB; {MOST_BYTES[large] / 1e6:,.1f} MB may be fetched"
-            raise LabError(asked, found, "Open another")
+        _refuse_large(asked, {name: sizes[name] for name in names}, most_bytes)
         for name in names:
             api.hf_hub_download(repo_id, name, revision=info.sha, local_dir=folder)
-    return Fetched(repo_id, str(info.sha), folder, _checked(asked, folder))
+    named = {"repo_id": repo_id, "commit": str(info.sha)}
+    if licence := licence_named(info):
+        named["licence"] = licence
+    return Fetched(named, folder, read_back(asked, folder))
 
 
-def _checked(asked: str, folder: Path) -> dict[str, Any]:
-    """The result, once every file is known to be what it should be. Nothing in them is code, and none is believed to be ours."""
+def _refuse_large(asked: str, sizes: Mapping[str, int], most_bytes: int) -> None:
+    """Whether the files of a repository are of a size that is fetched."""
+    if (n_bytes := sum(sizes.values())) > most_bytes:
+        found = f"Its files have {n_bytes / 1e6:,.1f} MB; {most_bytes / 1e6:,.1f} MB may be fetched"
+        raise LabError(asked, found, "Open a smaller adapter")
+    if large := next((name for name, size in sizes.items() if size > MOST_BYTES.get(name, most_bytes)), None):
+        found = f"Its {large} has {sizes[large] / 1e6:,.1f} MB; {MOST_BYTES[large] / 1e6:,.1f} MB may be fetched"
+        raise LabError(asked, found, "Open another")
+
+
+def refuse_what_none_could_open(asked: str, package: Path) -> None:
+    """Read files that are to be published as whoever opens them will.
+
+    Raises:
+        LabError: If they could not be opened again.
+    """
+    sizes = {name: (package / name).stat().st_size for name in (*_NEEDED, *_WELCOME)}
+    try:
+        _refuse_large(asked, sizes, _MOST_BYTES)
+        read_back(asked, package)
+    except LabError as problem:
+        found = f"Nobody could open it again: {problem.found}"
+        raise LabError(asked, found, "Nothing was published. Do the run again, or report this with its lorasae.json") from problem
+
+
+def read_back(asked: str, folder: Path) -> dict[str, Any]:
+    """The result, once every file is known to be what it should be. Nothing in them is code, and none is believed to be ours.
+
+    Raises:
+        LabError: If one of them is not.
+    """
     remedy = "Publish it again, or open another"
     try:
         stated, adapter = json_of(folder / "lorasae.json"), json_of(folder / CONFIG)
@@ -177,20 +207,22 @@ def lay_out(fetched: Fetched, run: Run) -> None:
     """Fill a run folder with what was fetched."""
     run.adapter.mkdir()
     settings = json.loads((fetched.folder / CONFIG).read_text(encoding="utf-8"))
-    shape = shape_of_files(f"The adapter {fetched.repo_id} was to be opened", fetched.folder)
+    shape = shape_of_files(f"The adapter {fetched.named['repo_id']} was to be opened", fetched.folder)
     write_json(run.adapter / CONFIG, plain_settings(settings, shape))
     shutil.copyfile(fetched.folder / WEIGHTS, run.adapter / WEIGHTS)
     shutil.copyfile(fetched.folder / "heldout.npy", run.heldout)
     if (fetched.folder / "metrics.jsonl").is_file():
         shutil.copyfile(fetched.folder / "metrics.jsonl", run.metrics_file)
     result = fetched.result
-    origin = {"repo_id": fetched.repo_id, "commit": fetched.commit, "run_id": result["run_id"]}
+    origin = {**fetched.named, "run_id": result["run_id"], "before": lineage(result)[: MOST_ANCESTORS - 1]}
     write_json(run.folder / "origin.json", origin)
     record_commits(run, _commits_of(result))
     run.write_result({key: value for key, value in result.items() if key not in ("format", "run_id")} | {"origin": origin})
     ended_early = result["step"] < result["n_steps"]
     state = "stopped" if ended_early else "succeeded"
-    run.write_status(Status(state, "done", step=result["step"], n_steps=result["n_steps"], message=f"Published as {fetched.repo_id}"))
+    run.write_status(
+        Status(state, "done", step=result["step"], n_steps=result["n_steps"], message=f"Published as {fetched.named['repo_id']}")
+    )
 
 
 def _commits_of(result: dict[str, Any]) -> Commits:
@@ -201,12 +233,3 @@ def _commits_of(result: dict[str, Any]) -> Commits:
 
     names = {f"{record['release']} / {record['sae_id']}": commit(record.get("revision")) for record in result["saes"]}
     return Commits(commit(result.get("model_revision")), {name: found for name, found in names.items() if found})
-
-
-def origin_of(run: Run) -> tuple[str, str] | None:
-    """The repository and commit a run was opened from; None of one that was made here."""
-    try:
-        origin = json.loads((run.folder / "origin.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return origin["repo_id"], origin["commit"]

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from lorasae.config import DataConfig
 from lorasae.core.packing import pack
 from lorasae.errors import LabError
-from lorasae.sources.hub_access import token_in_use
-from lorasae.sources.hub_problems import first_line
+from lorasae.sources.hub_access import is_known, token_in_use
+from lorasae.sources.hub_problems import absence_told, first_line, gate_told
 from lorasae.sources.known_datasets import KNOWN_DATASETS
 from lorasae.sources.text_files import SUFFIXES, file_documents
 
@@ -154,7 +154,7 @@ def _dataset_documents(config: DataConfig) -> Iterator[str]:
             "It is neither a file, nor a folder, nor a dataset id",
             "Give `pocket`, a .txt, .jsonl or .csv file, or an id such as org/name",
         )
-    with _dataset_problems_told(asked):
+    with _dataset_problems_told(asked, config.source):
         rows = load_dataset(config.source, config.config_name, split=config.split, streaming=True, token=token_in_use())
         for number, row in enumerate(rows):
             text = row.get(config.column)
@@ -166,7 +166,7 @@ def _dataset_documents(config: DataConfig) -> Iterator[str]:
 
 
 @contextmanager
-def _dataset_problems_told(asked: str) -> Iterator[None]:
+def _dataset_problems_told(asked: str, source: str) -> Iterator[None]:
     """Whatever the libraries raise while a dataset is found, opened or streamed becomes a LabError."""
     try:
         yield
@@ -181,4 +181,9 @@ def _dataset_problems_told(asked: str) -> Iterator[None]:
         if "Compression type zstd" in str(error):
             found = "Its files are packed with zstd, and the package zstandard is not installed here"
             raise LabError(asked, found, "Where the lab runs: pip install -r requirements.txt") from None
+        has_token = is_known(token_in_use())
+        if "is a gated dataset on the Hub" in str(error):
+            raise LabError(asked, *gate_told(source, has_token, "datasets/")) from None
+        if "doesn't exist on the Hub or cannot be accessed" in str(error):
+            raise LabError(asked, *absence_told(source, [each.source for each in KNOWN_DATASETS], has_token, "dataset")) from None
         raise LabError(asked, first_line(error), "Check the id, its configuration and split, and that the Hub can be reached") from None

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelInfo
 from huggingface_hub.errors import SafetensorsParsingError
 
 from lorasae.errors import LabError
+from lorasae.sources.hub_names import LICENCE, refuse_no_name
 from lorasae.sources.hub_problems import hub_problems_told
 from lorasae.sources.peft_files import CONFIG, PICKLE, WEIGHTS, AdapterShape, only_a_pickle, shape_of
 
@@ -28,6 +30,13 @@ class Listed:
     kind: Kind
     sizes: dict[str, int]  # bytes, by name
     hashes: dict[str, str]  # SHA-256 of large files
+    licence: str | None = None  # as its card names it
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Which adapter it is, and under which licence, for the record."""
+        known = {"licence": self.licence} if self.licence else {}
+        return {"repo_id": self.repo_id, "commit": self.commit, **known}
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,7 @@ def listed(asked: str, repo_id: str, revision: str | None, api: HfApi) -> Listed
     Raises:
         LabError: If it cannot be had, holds no adapter, or one that is only a pickle or too large.
     """
-    if repo_id.count("/") != 1:
-        raise LabError(asked, "A repository on the Hub has two names, with a slash between them", "Give it as NAMESPACE/NAME")
+    refuse_no_name(asked, repo_id)
     with hub_problems_told(asked, repo_id, (), api):
         info = api.model_info(repo_id, revision=revision, files_metadata=True)
     files = info.siblings or []
@@ -59,7 +67,13 @@ def listed(asked: str, repo_id: str, revision: str | None, api: HfApi) -> Listed
     if sizes[WEIGHTS] > MOST_BYTES or sizes[CONFIG] > _MOST_SETTINGS_BYTES:
         raise LabError(asked, f"Its adapter has {sizes[WEIGHTS] / 1e9:.1f} GB", "Choose a smaller one")
     hashes = {each.rfilename: str(each.lfs["sha256"]) for each in files if each.lfs}
-    return Listed(repo_id, str(info.sha), "lorasae" if "lorasae.json" in sizes else "peft", sizes, hashes)
+    return Listed(repo_id, str(info.sha), "lorasae" if "lorasae.json" in sizes else "peft", sizes, hashes, licence_named(info))
+
+
+def licence_named(info: ModelInfo) -> str | None:
+    """The licence that a repository's card names, if it is a name."""
+    licence = getattr(info.card_data, "license", None)
+    return licence if isinstance(licence, str) and re.fullmatch(LICENCE, licence) else None
 
 
 def seen(asked: str, found: Listed, api: HfApi) -> SeenAdapter:

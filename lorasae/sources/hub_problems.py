@@ -47,16 +47,9 @@ def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str
         return any(isinstance(cause, kinds) for cause in causes)
 
     if caused_by(GatedRepoError):
-        mine = " with the account in use, then try again; a fine-grained token must be allowed to read gated repositories"
-        accepting = mine if has_token else f", then {way_in()}"
-        page = f"https://huggingface.co/{repository}"
-        return f"{repository} is gated: its licence must be accepted first", f"Accept it at {page}{accepting}"
+        return gate_told(repository, has_token)
     if caused_by(RepositoryNotFoundError, HFValidationError):
-        whose = "its owner must let the account in use see it"
-        return (
-            f"{repository} is neither a folder here nor a repository on the Hub that you may see",
-            f"Nearest known: {nearest(repository, list(known))}; if it is private, {whose if has_token else way_in()}",
-        )
+        return absence_told(repository, known, has_token)
     if caused_by(RevisionNotFoundError):
         return f"{repository} has no such revision", "Give a branch, tag or commit listed on its page"
     if caused_by(LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.TransportError, requests.ConnectionError):
@@ -71,6 +64,24 @@ def _found_and_remedy(error: BaseException, repository: str, known: Sequence[str
     if any(isinstance(cause, OSError) and cause.errno == errno.ENOSPC for cause in causes):
         return f"The disk is full: {first_line(error)}", "Make room, or set HF_HOME to a larger disk"
     return first_line(error), "Use a causal language model that transformers knows, stored as safetensors and without code of its own"
+
+
+def gate_told(repository: str, has_token: bool, kind: str = "") -> tuple[str, str]:
+    """Of what is gated: what was found, and what to do, which depends on who asks. `kind`: "datasets/" of a dataset."""
+    mine = " with the account in use, then try again; a fine-grained token must be allowed to read gated repositories"
+    page = f"https://huggingface.co/{kind}{repository}"
+    accepting = mine if has_token else f", then {way_in()}"
+    return f"{repository} is gated: its licence must be accepted first", f"Accept it at {page}{accepting}"
+
+
+def absence_told(repository: str, known: Sequence[str], has_token: bool, kind: str = "repository") -> tuple[str, str]:
+    """The same of what is not there, or is not for everybody to see."""
+    whose = "its owner must let the account in use see it"
+    private = f"if it is private, {whose if has_token else way_in()}"
+    if not known:
+        return f"{repository} is no {kind} on the Hub that you may see", f"Look for a slip in the name; {private}"
+    found = f"{repository} is neither a folder here nor a {kind} on the Hub that you may see"
+    return found, f"Nearest known: {nearest(repository, list(known))}; {private}"
 
 
 def _refused(status: int, has_token: bool) -> tuple[str, str]:

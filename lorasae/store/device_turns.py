@@ -38,8 +38,9 @@ class Turn:
     def give_way(self) -> None:
         """Between two steps: whoever waits comes first."""
 
-    def announce(self) -> None:
-        """Say that a job is at work there, until `close` or the end of this process."""
+    def announce(self) -> bool:
+        """Say that a job is at work there, until `close` or the end of this process; False while another job says so."""
+        return True
 
     def job(self) -> str | None:
         """The job that is at work there, by a name that no other has; None if there is none."""
@@ -70,6 +71,7 @@ class SharedTurn(Turn):
         self._job_file = folder / f"{device}.job"
         self._turnstile, self._device = (_opened(folder / f"{device}.{name}") for name in ("turnstile", "lock"))
         self._finish = finish
+        self._is_job = False
         self._announced: Claim | None = None
 
     def take(self) -> None:
@@ -79,6 +81,8 @@ class SharedTurn(Turn):
         try:
             fcntl.flock(self._device, fcntl.LOCK_EX)
             self.held = True
+            if self._is_job and self._announced is None:  # the other one may have ended
+                self.announce()
         finally:
             fcntl.flock(self._turnstile, fcntl.LOCK_UN)
 
@@ -95,10 +99,11 @@ class SharedTurn(Turn):
         if self.give_back():
             self.take()
 
-    def announce(self) -> None:
-        self._announced = claim(self._job_file)
+    def announce(self) -> bool:
+        self._is_job, self._announced = True, claim(self._job_file)
         if self._announced is not None:
             self._job_file.write_text(f"{os.getpid()} {os.urandom(4).hex()}\n", encoding="ascii")
+        return self._announced is not None
 
     def job(self) -> str | None:
         return self._job_file.read_text(encoding="ascii").strip() if is_claimed(self._job_file) else None

@@ -60,8 +60,10 @@ RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6,32}")
 class Run:
     """One run folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run_id: str = "") -> None:
+        """`run_id`: of a folder that does not lie under its own name yet."""
         self.folder = folder.resolve()
+        self._run_id = run_id or self.folder.name
         self.checkpoints = self.folder / "checkpoints"
         self.adapter = self.folder / "adapter"
         self.heldout = self.folder / "heldout.npy"
@@ -76,7 +78,7 @@ class Run:
 
     @property
     def run_id(self) -> str:
-        return EXAMPLE_ID if self.read_only else self.folder.name
+        return EXAMPLE_ID if self.read_only else self._run_id
 
     @property
     def read_only(self) -> bool:

@@ -49,7 +49,7 @@ class RunStore:
             beside.mkdir(parents=True)
             write_json(beside / "config.json", {**described, "versions": versions()})
             write_json(beside / "about.json", asdict(about))
-            run = Run(beside)
+            run = Run(beside, run_id)
             run.write_status(Status(n_steps=config.n_steps))
             if pins is not None:
                 run.write_pins(pins)

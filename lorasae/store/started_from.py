@@ -17,12 +17,14 @@ from lorasae.errors import LabError
 from lorasae.identity import LOCAL_OWNER, may
 from lorasae.sources.catalog import is_folder
 from lorasae.sources.hub_adapters import SeenAdapter, fetch_adapter, listed, seen, sha256_of
+from lorasae.sources.hub_names import REPO_ID
 from lorasae.sources.peft_files import CONFIG, WEIGHTS, AdapterShape, refuse_other_model, shape_of_files
 from lorasae.store.durable import write_json
+from lorasae.store.lineage import OWN_FOLDER, descended_from
 from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}(?:@[\w./-]{1,100})?", re.ASCII)
+_REPOSITORY = re.compile(rf"{REPO_ID}(?:@[\w./-]{{1,100}})?", re.ASCII)
 VISITORS_BYTES = 500_000_000  # of a visitor's adapter from the Hub
 
 
@@ -39,8 +41,8 @@ class Start:
     def origin(self) -> dict[str, Any]:
         """What it is, for the record."""
         if self.on_hub is not None:
-            return {"repo_id": self.on_hub.listed.repo_id, "commit": self.on_hub.listed.commit}
-        return {"run_id": self.run.run_id} if self.run is not None else {"folder": self.folder.name if self.folder else ""}
+            return self.on_hub.listed.named
+        return descended_from(self.run) if self.run is not None else {"folder": OWN_FOLDER}
 
 
 def find_start(start: str, owner: str, store: RunStore, api: HfApi) -> Start:

@@ -44,6 +44,8 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
     """Everything in memory and checked, the adapter fresh or as the run begins with it, the held-out text on disk, the way chosen."""
     config = run.config
     turn = shop.turn_for(config.model)
+    if not shop.alone_at_device:
+        report.phase("loading", "another run is at work on this device: both take turns, step by step")
     _tell_what_comes(config, report)
     start = bring_start(run, HfApi(token=token_in_use()))
     loaded = shop.loaded = shop.loaded or load(config, recorded_commits(run), _arriving(report, stop), start)

@@ -30,6 +30,7 @@ class Workshop:
     faster: Faster
     threads_chosen: bool = False
     turn: Turn | None = None
+    alone_at_device: bool = True  # no other process was at work on a run there when this one came
     loaded: Loaded | None = None
     corpus: Corpus | None = None
     model: PeftModel | None = None  # with the adapters of all runs so far
@@ -41,7 +42,7 @@ class Workshop:
         """The turn at the device. It is announced before anything is loaded: an inspection that nobody waits for lets its memory go."""
         if self.turn is None:
             self.turn = turn_at(chosen_device(model.device), home())
-            self.turn.announce()
+            self.alone_at_device = self.turn.announce()
         return self.turn
 
     def fast_gradients(self, reduction: Reduction, students: Sequence[Student]) -> GradientsOfEach | str:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from lorasae.config import RunConfig, SAERef, overlay, run_config
@@ -21,7 +21,7 @@ from lorasae.store.run_folder import Run
 from lorasae.store.started_from import Start, find_start
 from lorasae.web.access import HubClient, Owner, Starter
 from lorasae.web.answers import Answer
-from lorasae.web.publish_routes import REPO_ID, RepoId
+from lorasae.web.publish_routes import RepoId
 
 _COMMIT = r"^[0-9a-f]{40}$"
 
@@ -57,7 +57,7 @@ def add_gallery_routes(app: FastAPI, lab: Lab) -> None:
         return Answer({"here": [asdict(each) for each in known_here(own)], "may_open": visitor != NOBODY})
 
     @app.get("/lab/gallery/repository")
-    def repository(visitor: Starter, hub: HubClient, repo_id: Annotated[str, Query(pattern=REPO_ID)]) -> Answer:
+    def repository(visitor: Starter, hub: HubClient, repo_id: RepoId) -> Answer:
         return Answer(asdict(look(repo_id, None, visitor, lab.store, hub)))
 
     @app.post("/lab/gallery/measure")

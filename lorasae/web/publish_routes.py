@@ -1,5 +1,6 @@
 """Publishing over HTTP, and the way back: whether a run can be published, what would be, doing it; and opening what others published."""
 
+import base64
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Annotated
 
 from fastapi import FastAPI, Request
 from huggingface_hub import HfApi, get_token
-from pydantic import BaseModel, ConfigDict, StrictBool, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from lorasae.errors import LabError
 from lorasae.lab import Lab
@@ -17,13 +19,20 @@ from lorasae.publishing.publish import preview, published
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.sources.hub_access import way_in
+from lorasae.sources.hub_names import NO_NAME, REPO_ID, is_repo_id
 from lorasae.store.run_folder import Run
 from lorasae.web.access import Acted, HubClient, Looked, Owner, Starter, may_act
 from lorasae.web.answers import Answer
 from lorasae.web.logins import login_of
 
-REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}$"
-RepoId = Annotated[str, StringConstraints(strict=True, pattern=REPO_ID)]
+
+def _named(name: str) -> str:
+    if not is_repo_id(name):
+        raise PydanticCustomError("name", NO_NAME)  # type: ignore[arg-type]
+    return name
+
+
+RepoId = Annotated[str, StringConstraints(strict=True), AfterValidator(_named)]
 _CARD_CHARACTERS = 60_000
 
 
@@ -56,8 +65,8 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
             return Answer({"why_not": "Only its owner can publish it", "latest": None, "published": None, "namespace": None})
         latest = lab.publishing.latest(run)
         login = login_of(lab.settings, request.cookies)
-        told = {"why_not": why_not(run, hub), "published": published(run), "namespace": login.name if login else None}
-        return Answer({**told, "latest": asdict(latest) if latest else None})
+        told = {"why_not": why_not(run, hub), "published": published(run), "latest": asdict(latest) if latest else None}
+        return Answer({**told, "namespace": login.name if login else None, "name_pattern": REPO_ID})
 
     @app.post("/lab/runs/{run_id}/publishing/preview")
     def previewed(run: Acted, body: Named) -> Answer:
@@ -65,7 +74,8 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
             names = preview(run, body.repo_id, Path(folder))
             files = [{"name": name, "n_bytes": (Path(folder) / name).stat().st_size} for name in names]
             card = (Path(folder) / "README.md").read_text(encoding="utf-8")[:_CARD_CHARACTERS]
-        return Answer({"files": files, "card": card})
+            pictures = {name: _as_address(Path(folder) / name) for name in names if name.endswith(".png")}
+        return Answer({"files": files, "card": card, "pictures": pictures})
 
     @app.post("/lab/runs/{run_id}/publishing")
     def begin(run: Acted, body: Publish, hub: HubClient) -> Answer:
@@ -73,6 +83,10 @@ def add_publish_routes(app: FastAPI, lab: Lab) -> None:
             raise LabError("A run was to be published", reason, "Then try again")
         target = Target(body.repo_id, private=body.private, as_pull_request=body.pull_request)
         return Answer({"latest": asdict(lab.publishing.begin(run, target, hub))})
+
+
+def _as_address(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
 
 
 def why_not(run: Run, hub: HfApi) -> str | None:

@@ -13,8 +13,10 @@ from lorasae.lab import Lab
 from lorasae.sources.catalog import is_folder, resolve
 from lorasae.sources.neuronpedia import neuronpedia_id
 from lorasae.sources.sae_card import SAECard
+from lorasae.store.lineage import lineage
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import pins_to_json
+from lorasae.store.started_from import origin_of_start
 from lorasae.web.access import may_act
 from lorasae.web.glances import Glance
 
@@ -36,6 +38,7 @@ def summary(lab: Lab, run: Run, visitor: str, glance: Glance) -> Summary:
         "config": config.model_dump(mode="json"),
         "results": result["results"] if result and outline["state"] in _MEASURED else None,
         "versions": run.described.get("versions", {}),
+        "descent": _descent(run, result),
     }
 
 
@@ -73,6 +76,13 @@ def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mappin
         "pins": pins_to_json(run.pins),
         "resume_blocked": lab.jobs.resume_blocked(run) if may_change and status["state"] in _MAY_GO_ON else None,
     }
+
+
+def _descent(run: Run, result: Mapping[str, Any] | None) -> Summary | None:
+    """The adapter that the run's came from, and whether it is that very one: opened here, or only measured."""
+    known = result or {"start": origin_of_start(run)}
+    ancestors = lineage(known)
+    return {**ancestors[0], "unchanged": "origin" in known or known.get("n_steps") == 0} if ancestors else None
 
 
 def _unnamed(config: RunConfig, saes: list[Summary]) -> str:

@@ -93,6 +93,7 @@ def test_adapters_are_searched_sorted_and_opened(
     page.wait_for_url("**/run?run=2*")
     expect(page.locator("h1")).to_have_text("carol/pocket-repair")
     expect(page.locator(".result-big")).to_have_text("54.7 %")
+    expect(page.locator(".run-head")).to_contain_text("This is the adapter carol/pocket-repair of carol, as it was published.")
     expect(page.get_by_role("link", name="Continue")).to_be_visible()
     page.goto(f"{connected.address}/gallery")
     here = page.get_by_role("region", name="In this lab")

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import EXAMPLE_FOLDER
 from tests.browser.conftest import LabProcess, Visit
+from tests.browser.contrast import contrast_of_fields
 from tests.hub.server import LocalHub
 
 RUN_ID = "20260101-000000-b00001"
@@ -34,20 +35,26 @@ def published_from(hub: LocalHub, tmp_path: Path) -> Iterator[LabProcess]:
 def test_a_run_is_published_from_its_page(
     published_from: LabProcess, hub: LocalHub, visit: Callable[..., Visit], picture: Callable[[Page, str], None], tmp_path: Path
 ) -> None:
-    seen = visit(f"/run?run={RUN_ID}", of=published_from)
+    seen = visit(f"/run?run={RUN_ID}", of=published_from, dark=True)
     page = seen.page
     section = page.get_by_role("region", name="Publish", exact=True)
     section.get_by_label("Name on the Hub").fill("no slash")
+    assert min(contrast_of_fields(page).values()) >= 4.5
     section.get_by_role("button", name="Publish", exact=True).click()
     assert not hub.asked("POST")  # the browser itself says what is wrong with the name
     section.get_by_label("Name on the Hub").fill(REPO)
-    section.get_by_role("button", name="See what would be published").click()
-    expect(section.get_by_role("region", name="The card as it would be published")).to_contain_text("54.7 % ± 1.6")
-    section.scroll_into_view_if_needed()
+    look = section.get_by_role("button", name="See what would be published")
+    look.press("Enter")
+    card = page.get_by_role("dialog", name=REPO).get_by_role("region", name="The card as it would be published")
+    expect(card.locator("td", has_text="54.7 % ± 1.6")).to_be_visible()
+    expect(card.get_by_role("img", name="The four conditions")).to_be_visible()
+    expect(card).not_to_contain_text("base_model:")
     picture(page, "publish")
-    section.get_by_role("button", name="Publish", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(look).to_be_focused()
+    section.get_by_role("button", name="Publish", exact=True).press("Enter")
     link = section.get_by_role("link", name=REPO)
-    expect(link).to_be_visible(timeout=120_000)
+    expect(link).to_be_focused(timeout=120_000)  # whoever pressed the button hears how it ended
     expect(section).to_contain_text("Downloaded again, it measured the same.")
     card = (hub.repo(REPO).content("main", "README.md") or b"").decode()
     assert "## Measured again after publishing" in card

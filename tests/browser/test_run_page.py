@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import Run
 from tests.browser.conftest import ROOT, LabProcess, Visit
+from tests.browser.contrast import contrast_of_fields
 
 EXAMPLE = ROOT / "assets" / "demo" / "run"
 ROWS = (EXAMPLE / "metrics.jsonl").read_text().splitlines()
@@ -184,6 +185,17 @@ def test_questions_are_asked_before_what_cannot_be_undone_and_give_the_focus_bac
     seen.clean()
 
 
+def test_what_is_typed_can_be_read_in_the_dark(written, visit: Callable[..., Visit]) -> None:
+    run = written("a00012", name="mine")
+    for path in (run.page, "/gallery", "/adapt"):
+        page = visit(path, dark=True).page
+        if path == run.page:
+            page.get_by_role("button", name="Rename mine").click()
+        page.locator("input:visible, select:visible").first.wait_for()
+        fields = contrast_of_fields(page)
+        assert fields and not {label: ratio for label, ratio in fields.items() if ratio < 4.5}, path
+
+
 def test_a_failed_run_says_what_happened_what_it_means_and_what_to_do(written, visit: Callable[..., Visit]) -> None:
     run = written("a00004", n_rows=41)
     run.status("failed", 40, pid=None, message=f"Step 41 was taken. Its loss is not a finite number. {HOSTILE}")
@@ -192,6 +204,16 @@ def test_a_failed_run_says_what_happened_what_it_means_and_what_to_do(written, v
     expect(ending.locator("dt")).to_have_text(["Cause", "What it means", "Next"])
     expect(ending).to_contain_text(HOSTILE)
     seen.clean()
+
+
+def test_a_run_can_be_resumed_once_its_process_has_ended(written, visit: Callable[..., Visit]) -> None:
+    run = written("a00013", n_rows=41)
+    run.status("failed", 40, pid=None, message="Step 41 was taken. Its loss is not a finite number.")
+    with run.run.claimed():
+        page = visit(run.page).page
+        expect(page.get_by_role("button", name="Resume")).to_be_disabled()
+    expect(page.get_by_role("button", name="Resume")).to_be_enabled()
+    expect(page.locator(".run-ending")).not_to_contain_text("It cannot be resumed")
 
 
 def test_an_sae_that_is_not_what_it_states_can_be_tried_all_the_same(written, visit: Callable[..., Visit]) -> None:

@@ -225,4 +225,4 @@ def test_a_dataset_that_does_not_exist_is_told_before_anything_large_is_fetched(
         publish(hub, ["openai-community/gpt2", "jbloom/GPT2-Small-SAEs-Reformatted"])
         said = run_client(code, environment={**hub.environment(tmp_path / "cache"), "LORASAE_HOME": str(tmp_path / "home")})
         assert not hub.asked(path=".safetensors")
-    assert "Text from the dataset 'test-lab/wrong' was asked for" in said.stderr and "Check the id" in said.stderr
+    assert "Text from the dataset 'test-lab/wrong' was asked for" in said.stderr and "dataset on the Hub that you may see" in said.stderr

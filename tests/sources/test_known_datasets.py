@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from lorasae.cli import config_from, parser
+from lorasae.sources.hub_problems import gate_told
 from lorasae.sources.known_datasets import KNOWN_DATASETS, known_dataset
 from tests.hub.client import run_client
 from tests.hub.server import local_hub
@@ -79,6 +80,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str] | str]
         asked = {each.name: each.settings for each in KNOWN_DATASETS}
         asked["wrong column"] = {**asked["redpajama"], "column": "content"}
         asked["wrong split"] = {**asked["redpajama"], "split": "dev"}
+        hub.publish({"data.jsonl": b'{"text": "a"}'}, "bob/closed", "dataset", gated="manual")
+        hub.publish({"data.jsonl": b'{"text": "a"}'}, "bob/hidden", "dataset", private=True)
+        asked |= {"gated": {"source": "bob/closed"}, "private": {"source": "bob/hidden"}}
         asked["script"] = {"source": "togethercomputer/RedPajama-Data-1T-Sample"}
         said = run_client(READER, json.dumps(asked), environment=hub.environment(root / "cache"))
     return json.loads(said.stdout.splitlines()[-1])
@@ -111,3 +115,9 @@ def test_the_terminal_takes_both_names(known) -> None:
 def test_what_is_said_of_them_is_complete() -> None:
     assert all(each.about and each.licence and Path(each.source).parts != () for each in KNOWN_DATASETS)
     assert len({each.name for each in KNOWN_DATASETS}) == len({each.source for each in KNOWN_DATASETS}) == len(KNOWN_DATASETS)
+
+
+def test_what_to_do_about_a_closed_dataset_depends_on_who_asks(told: dict[str, list[str] | str]) -> None:
+    assert "https://huggingface.co/datasets/bob/closed, then log in with hf auth login" in told["gated"]
+    assert "dataset on the Hub that you may see" in told["private"] and "if it is private, log in with hf auth login" in told["private"]
+    assert "with the account in use, then try again" in gate_told("bob/closed", has_token=True, kind="datasets/")[1]

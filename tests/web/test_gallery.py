@@ -74,7 +74,8 @@ def test_whoever_keeps_no_cookie_may_look_and_not_open(open_to_visitors: World, 
 def test_a_visitor_opens_what_is_public_and_it_is_that_visitors_run(open_to_visitors: World, hub: LocalHub) -> None:
     mine = open_to_visitors.client("A")
     run_id = mine.post("/lab/open", json={"repo_id": "carol/repair"}).json()["run_id"]
-    assert mine.get(f"/lab/runs/{run_id}").status_code == 200
+    told = mine.get(f"/lab/runs/{run_id}").json()["descent"]
+    assert (told["repo_id"], told["commit"], told["unchanged"]) == ("carol/repair", commit(hub, "carol/repair"), True)
     assert open_to_visitors.client("B").get(f"/lab/runs/{run_id}").status_code == 404
     (known,) = mine.get("/lab/gallery/here").json()["here"]
     assert known["repo_id"] == "carol/repair" and known["run_id"] == run_id and not known["measured"]
@@ -136,6 +137,14 @@ def test_hostile_bodies_are_refused_before_the_hub_is_asked(open_to_visitors: Wo
     n_asked = len(hub.log)
     assert open_to_visitors.client("A").post("/lab/gallery/measure", json=body).status_code == 400
     assert open_to_visitors.client("A").get("/lab/gallery/repository", params={"repo_id": "../etc"}).status_code == 400
+    assert len(hub.log) == n_asked
+
+
+@pytest.mark.parametrize("name", ["adapter", "a--b/c", "alice/x.git", f"alice/{'x' * 97}", "http://x/y/z", "a/b/c"])
+def test_what_is_no_name_is_told_in_words(open_to_visitors: World, hub: LocalHub, name: str) -> None:
+    mine, n_asked = open_to_visitors.client("A"), len(hub.log)
+    for answer in (mine.post("/lab/open", json={"repo_id": name}), mine.get("/lab/gallery/repository", params={"repo_id": name})):
+        assert answer.status_code == 400 and "no name of a repository on the Hub: NAMESPACE/NAME" in answer.json()["problem"]
     assert len(hub.log) == n_asked
 
 

@@ -1,6 +1,7 @@
 """Publishing from the browser: by the run's owner, with the login of the machine's own user, once; what strangers may not."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -53,7 +54,8 @@ def ended(client: Any, address: str) -> dict[str, Any]:
 def test_a_run_is_previewed_published_and_said_to_be_there(local: World, hub: LocalHub) -> None:
     run, client = finished(local), local.client()
     address = f"/lab/runs/{run.run_id}/publishing"
-    assert client.get(address).json() == {"why_not": None, "latest": None, "published": None, "namespace": None}
+    told = client.get(address).json()
+    assert re.fullmatch(told.pop("name_pattern"), REPO) and set(told.values()) == {None}
     seen = client.post(f"{address}/preview", json={"repo_id": REPO}).json()
     assert {"README.md", "adapter_model.safetensors", "lorasae.json"} <= {each["name"] for each in seen["files"]}
     assert "54.7 %" in seen["card"] and not hub.asked("POST", "/commit/")
