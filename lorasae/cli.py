@@ -1,4 +1,4 @@
-"""`python -m lorasae adapt|eval|inspect|push|gallery|open|sweep|demo`: the commands, each a few lines over the services."""
+"""`python -m lorasae adapt|eval|inspect|push|gallery|open|sweep|bench|demo`: the commands, each a few lines over the services."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from lorasae.bench.command import add_bench_command
 from lorasae.config import PRESETS, RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
 from lorasae.home import home
@@ -289,6 +290,8 @@ def parser() -> argparse.ArgumentParser:
     _add_settings(sweep)
     sweep.add_argument("--rank", nargs="+", type=int, default=[16], help="ranks; alpha / rank stays what it is")
     sweep.set_defaults(command=sweep_command)
+
+    add_bench_command(commands)
 
     demo = commands.add_parser("demo", help="the default adaptation of the pocket model, start to finish")
     demo.add_argument("--text", default=DEFAULT_TEXT, help="the sentence shown at the end")

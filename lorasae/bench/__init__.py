@@ -1,0 +1,1 @@
+"""How fast this machine adapts a model, held against the research code's loop: `python -m lorasae bench`."""
