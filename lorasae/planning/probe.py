@@ -8,12 +8,15 @@ import time
 from typing import Any
 
 import torch
+from torch import nn
 
 from lorasae.config import RunConfig, run_config
 from lorasae.core.adapter import adapter_parameters
 from lorasae.core.conditions import ALL
 from lorasae.core.evaluate import measure
-from lorasae.core.step import ReferenceGradients, optimizer_step
+from lorasae.core.fast.anatomy import NoAnatomy
+from lorasae.core.fast.step import FastGradients
+from lorasae.core.step import Gradients, ReferenceGradients, optimizer_step
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load
 from lorasae.training.memory import peak_memory_bytes
@@ -29,8 +32,7 @@ def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
     model = attach_adapter(loaded.model, loaded, config.adapter)
     optimizer = torch.optim.AdamW(adapter_parameters(model), lr=config.train.learning_rate, fused=True)
     start_s = time.time() - asked_at  # imports included: they are a part of every run's start
-    transforms = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
-    gradients = ReferenceGradients(model, transforms, loaded.special_tokens, config.train.kl_reduction)
+    gradients = _gradients(config, model, loaded)
 
     def step_s(micro_batches: list[torch.Tensor]) -> float:
         _settle(loaded)
@@ -62,6 +64,17 @@ def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
         "evaluation_s_per_token": evaluations[len(evaluations) // 2] / (len(ALL) * micro_batches[0].numel()),
         "peak_bytes": peak_memory_bytes(loaded.device),
     }
+
+
+def _gradients(config: RunConfig, model: nn.Module, loaded: Loaded) -> Gradients:
+    """Those that the run would be trained with."""
+    try:
+        if config.train.fast:
+            return FastGradients(model, loaded.saes, loaded.special_tokens, config.train.kl_reduction)
+    except NoAnatomy:
+        pass
+    transforms = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
+    return ReferenceGradients(model, transforms, loaded.special_tokens, config.train.kl_reduction)
 
 
 def random_tokens(config: RunConfig, loaded: Loaded) -> torch.Tensor:
