@@ -66,7 +66,7 @@ def test_other_settings_are_reckoned_at_the_speed_last_measured(probing):
     assert told["tokens_per_s"] < 1e4
 
 
-def finished(home, values=None, *, owner="local", name="mine", tokens_per_s=2000.0, log=None, state="succeeded"):
+def finished(home, values=None, *, owner="local", name="mine", tokens_per_s=2000.0, log=None, state="succeeded", way=None):
     """A run folder as a run leaves it."""
     config = run_config(values or {})
     run = RunStore(home).create(config, owner, name)
@@ -75,6 +75,7 @@ def finished(home, values=None, *, owner="local", name="mine", tokens_per_s=2000
     run.log.write_text(
         log or "23:59:30 loading: x\n23:59:50 measuring: x\n23:59:55 training: x\n23:59:58 evaluating: x\n00:00:28 saving: x\n"
     )
+    run.way_file.write_text(json.dumps(way or {"step": "fast", "beside": 0}))
     run.write_status(Status(state=state, step=144, n_steps=144))
     return run
 
@@ -115,6 +116,12 @@ def test_the_newest_run_counts_and_one_that_did_not_finish_or_is_damaged_does_no
 def test_a_run_of_another_machine_says_nothing_about_this_one(probing, tmp_path):
     described = (run := finished(tmp_path)).described
     (run.folder / "config.json").write_text(json.dumps({**described, "versions": {"platform": "elsewhere"}}))
+    assert forecast(run_config({}), probing)["known_from"] == "assumed"
+
+
+def test_a_run_of_a_sweep_and_one_that_says_not_how_it_was_trained_tell_nothing_about_one_alone(probing, tmp_path):
+    finished(tmp_path, way={"step": "fast", "beside": 4})
+    finished(tmp_path).way_file.unlink()
     assert forecast(run_config({}), probing)["known_from"] == "assumed"
 
 

@@ -207,7 +207,7 @@ adapt(Run(Path(sys.argv[1])), faster=limited)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is counted from /proc")
 def test_a_real_lack_of_memory_is_met(world, tmp_path):
-    shape = {"tokens": 2 * 65536, "tokens_per_step": 65536, "micro_batch_size": 1024}
+    shape = {"tokens": 65536, "tokens_per_step": 65536, "micro_batch_size": 1024}
     run = RunStore(tmp_path).create(tiny_run(world, data={"context_length": 64}, train=shape, watch={"evaluations": 0}))
     out = subprocess.run([sys.executable, "-c", LIMITED, str(run.folder)], cwd=ROOT, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr

@@ -187,7 +187,7 @@ def _config(asked: Asked, model: str, context: int, device: torch.device) -> Run
         "saes": [(asked.sae or SAERef()).model_dump()],
         "adapter": {"rank": asked.rank, "placement": asked.placement, "dropout": asked.dropout},
         "data": {"source": "pocket", "context_length": context},
-        "train": {"tokens_per_step": context * asked.sequences, "micro_batch_size": asked.sequences},
+        "train": {"tokens_per_step": context * asked.sequences, "micro_batch_size": asked.sequences, "fast": False},
         "seed": asked.seed,
     }
     return run_config(values, "paper")

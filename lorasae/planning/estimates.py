@@ -1,14 +1,17 @@
 """What a run will take, before it starts: steps, memory and time, as arithmetic over the sizes of model, SAEs and adapter. No torch.
 
-Multiplications are counted as the reference step does them (lorasae/core/step.py): the original model answers, the adapted model with its
-SAEs answers, and the gradient flows back to the lowest adapted layer. Evaluations are forward passes (lorasae/core/evaluate.py). How many
-of them a machine does in a second is either measured there (lorasae/planning/probe.py) or assumed.
+Multiplications are counted as the step does them that the settings want: the original model answers, the adapted model with its SAEs
+answers, and the gradient flows back to the lowest adapted layer. The fast step (lorasae/core/fast/step.py) goes through the layers that
+both have in common once, decodes through active features alone, and never holds the logits of a micro-batch; that a model has no fast step
+is not known here. Evaluations are forward passes (lorasae/core/evaluate.py). How many of them a machine does in a second is either measured
+there (lorasae/planning/probe.py) or assumed.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from lorasae.config import EVALUATED_SHARE, AdapterConfig, RunConfig
+from lorasae.core.fast.chunks import chunk_bytes
 from lorasae.errors import LabError, nearest
 from lorasae.sources.published_models import ModelSizes, Projection
 
@@ -19,6 +22,7 @@ BEFORE_CONDITIONS, DURING_CONDITIONS, AFTER_CONDITIONS = 3, 3, 5  # forward pass
 _BYTES = {"float32": 4, "bfloat16": 2}
 _LIBRARIES = {"cpu": 560e6, "cuda": 600e6}  # Python, PyTorch and transformers in memory; on a GPU its context and kernels
 _ADAPTER_BYTES = 16  # weight, gradient and AdamW's two moments of a trained number, all fp32
+_FAST_HEAD_COPIES = 3  # arrays of the size of the stream behind the last layer: teacher, student, gradient
 _LOGIT_COPIES = 7  # arrays of the size of the logits alive in the KL and its gradient, fp32
 
 
@@ -149,7 +153,16 @@ def step_flops(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], plac
     backward = 2 * n_back * sizes.layer_parameters + 2 * sizes.vocab * sizes.d_model + attention_back
     through_saes = sum(4 * sae.d_in * sae.d_sae for sae in saes if sae.first_layer_after > lowest)
     adapter = 6 * placed.n_trained
-    return forward_flops(config, sizes, []) + forward_flops(config, sizes, saes) + backward + through_saes + adapter
+    counted = forward_flops(config, sizes, []) + forward_flops(config, sizes, saes) + backward + through_saes + adapter
+    return counted - _spared_flops(config, sizes, saes, lowest) if config.train.fast else counted
+
+
+def _spared_flops(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], lowest: int) -> float:
+    """What the fast step does not do of the reference step's work: the shared layers a second time, products with features at zero."""
+    shared = min([lowest, *(sae.first_layer_after for sae in saes)])
+    layer = 2 * sizes.layer_parameters + 4 * config.data.context_length * sizes.n_heads * sizes.d_head
+    sparse = sum((2 + 4 * (sae.first_layer_after > lowest)) * sae.d_in * sae.d_sae for sae in saes)
+    return shared * layer + sparse
 
 
 def evaluation_flops(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE]) -> float:
@@ -188,8 +201,14 @@ def memory(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: 
     size = _BYTES[config.model.dtype]
     n_tokens = config.micro_batch_size * config.data.context_length
     heads, n_back = sizes.n_heads * sizes.d_head, sizes.n_layers - min(placed.layers)
-    scores = sizes.n_heads * config.data.context_length * (3 * size + 4)  # of attention as it is written out: eager, softmax in fp32
-    per_layer = size * (14 * sizes.d_model + 4 * heads + 4 * sizes.d_mlp) + scores
+    if config.train.fast:
+        scores = 0 if on_gpu else sizes.n_heads * config.data.context_length * size  # weights and their slopes, half of them masked away
+        per_layer = size * (8 * sizes.d_model + 3 * heads + 3 * sizes.d_mlp) + scores
+        logits = chunk_bytes(sizes.vocab, on_gpu) + n_tokens * sizes.d_model * 4 * _FAST_HEAD_COPIES
+    else:
+        scores = sizes.n_heads * config.data.context_length * (3 * size + 4)  # of attention as it is written out: eager, softmax in fp32
+        per_layer = size * (14 * sizes.d_model + 4 * heads + 4 * sizes.d_mlp) + scores
+        logits = n_tokens * sizes.vocab * 4 * _LOGIT_COPIES
     features = (
         max((sae.d_sae for sae in saes), default=0) * 4 * (3 if any(sae.first_layer_after > min(placed.layers) for sae in saes) else 2)
     )
@@ -199,7 +218,7 @@ def memory(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: 
         saes=sum(sae.n_parameters for sae in saes) * 4,  # SAEs are kept in fp32
         adapter=placed.n_trained * _ADAPTER_BYTES,
         activations=n_tokens * (per_layer * n_back + features),
-        logits=n_tokens * sizes.vocab * 4 * _LOGIT_COPIES,
+        logits=logits,
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from lorasae.config import RunConfig
 from lorasae.errors import LabError
 from lorasae.store.run_folder import Run
+from lorasae.store.run_records import read_record
 from lorasae.store.runs import RunStore
 
 MOST_LOOKED_AT = 40  # of the newest runs
@@ -59,8 +60,12 @@ class FinishedRuns:
 
 
 def _finished(run: Run) -> FinishedRun | None:
-    """The run's record; None if it was made elsewhere."""
-    if run.described.get("versions", {}).get("platform") != platform.platform():
+    """The run's record; None if it was made elsewhere, or shared the work and the clock with others.
+
+    Raises:
+        LabError: If it does not say by which step it was trained: it is of a time when there was but the slow one.
+    """
+    if run.described.get("versions", {}).get("platform") != platform.platform() or read_record(run.folder, run.way_file.name).get("beside"):
         return None
     with run.metrics_file.open("rb") as file:
         size = file.seek(0, 2)

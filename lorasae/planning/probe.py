@@ -1,26 +1,28 @@
 """A short measurement of one configuration on this machine, in its own process: `python -m lorasae.planning.probe ASKED.json ANSWER.json`.
 
-The model, SAEs and adapter of the config are loaded as a run loads them; a few real training steps and one evaluation are timed on
-random tokens. Nothing is kept but the numbers. `lorasae/planning/probing.py` starts it and remembers what it said.
+The model, SAEs and adapter of the config are loaded as a run loads them; a few real training steps, by the step and on as many threads as
+a run would take, and one evaluation are timed on random tokens. Nothing is kept but the numbers. `lorasae/planning/probing.py` starts it
+and remembers what it said.
 """
 
 import time
 from typing import Any
 
 import torch
-from torch import nn
 
 from lorasae.config import RunConfig, run_config
 from lorasae.core.adapter import adapter_parameters
 from lorasae.core.conditions import ALL
 from lorasae.core.evaluate import measure
-from lorasae.core.fast.anatomy import NoAnatomy
-from lorasae.core.fast.step import FastGradients
-from lorasae.core.step import Gradients, ReferenceGradients, optimizer_step
+from lorasae.core.step import Student, moved
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load
 from lorasae.training.memory import peak_memory_bytes
 from lorasae.training.setting_up import attach_adapter
+from lorasae.training.supervision import Signals
+from lorasae.training.threads import LONG_S, are_prescribed, fastest
+from lorasae.training.way import fast_gradients
+from lorasae.training.workshop import Workshop
 
 N_STEPS = 3  # timed, after one that warms up
 LONGEST_STEP_S = 6.0  # a longer step is timed by a part of its micro-batches
@@ -32,19 +34,22 @@ def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
     model = attach_adapter(loaded.model, loaded, config.adapter)
     optimizer = torch.optim.AdamW(adapter_parameters(model), lr=config.train.learning_rate, fused=True)
     start_s = time.time() - asked_at  # imports included: they are a part of every run's start
-    gradients = _gradients(config, model, loaded)
+    shop = Workshop(Signals(), torch.get_num_threads(), fast_gradients, loaded=loaded, model=model)
+    gradients = shop.gradients("fast" if config.train.fast else "reference", config.train.kl_reduction, [Student()])
 
     def step_s(micro_batches: list[torch.Tensor]) -> float:
         _settle(loaded)
         began = time.monotonic()
-        optimizer_step(
-            gradients, optimizer, micro_batches, learning_rate=config.train.learning_rate, gradient_clip=config.train.gradient_clip
-        )
+        optimizer.zero_grad(set_to_none=True)
+        (kl,) = gradients.accumulate_each(micro_batches)
+        moved(optimizer, kl, learning_rate=config.train.learning_rate, gradient_clip=config.train.gradient_clip)
         _settle(loaded)
         return time.monotonic() - began
 
     micro_batches = [random_tokens(config, loaded) for _ in range(config.sequences_per_step // config.micro_batch_size)]
     step_s(micro_batches[:1])
+    if loaded.device.type == "cpu" and not are_prescribed() and step_s(micro_batches[:1]) < LONG_S:
+        fastest(shop.allowed_threads, lambda: step_s(micro_batches[:1]))
     per_micro_batch = step_s(micro_batches[:1])
     n_timed = min(len(micro_batches), max(1, int(LONGEST_STEP_S / max(per_micro_batch, 1e-6))))
     steps = sorted(step_s(micro_batches[:n_timed]) for _ in range(N_STEPS if per_micro_batch < LONGEST_STEP_S else 1))
@@ -64,17 +69,6 @@ def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
         "evaluation_s_per_token": evaluations[len(evaluations) // 2] / (len(ALL) * micro_batches[0].numel()),
         "peak_bytes": peak_memory_bytes(loaded.device),
     }
-
-
-def _gradients(config: RunConfig, model: nn.Module, loaded: Loaded) -> Gradients:
-    """Those that the run would be trained with."""
-    try:
-        if config.train.fast:
-            return FastGradients(model, loaded.saes, loaded.special_tokens, config.train.kl_reduction)
-    except NoAnatomy:
-        pass
-    transforms = {hook_point: sae.reconstruct for hook_point, sae in loaded.saes.items()}
-    return ReferenceGradients(model, transforms, loaded.special_tokens, config.train.kl_reduction)
 
 
 def random_tokens(config: RunConfig, loaded: Loaded) -> torch.Tensor:

@@ -159,6 +159,7 @@ def _key(config: RunConfig) -> str:
         "model": config.model.model_dump(mode="json"),
         "saes": [str(resolve(ref).ref) for ref in config.saes],
         "adapter": config.adapter.model_dump(mode="json", exclude={"alpha"}),
+        "fast": config.train.fast,
         "context": config.data.context_length,
         "micro_batch": config.micro_batch_size,
         "micro_batches": config.sequences_per_step // config.micro_batch_size,

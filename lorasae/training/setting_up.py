@@ -67,10 +67,11 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
     if isinstance(fast, str):
         way = Way("reference", fast, at_once, None)
     else:
-        way = Way("fast", "", at_once, None, before.frozen if before else how_far_ahead(config, loaded, corpus.train))
+        frozen = before.frozen if before else how_far_ahead(config, loaded, corpus.train)
+        way = Way("fast", "", at_once, None, frozen=frozen)
         shop.lookahead = shop.lookahead or Lookahead(corpus.train, config, loaded.device)
     bench = Workbench(run, config, loaded, corpus, model, name, randomness, optimizer, way, Pace(), shop, turn)
-    bench.go(replace(way, n_threads=_n_threads(bench, before, shop)))
+    bench.go(replace(way, n_threads=_n_threads(bench, before, shop), beside=shop.n_runs - 1))
     report.remark(f"{bench.way}")
     return bench
 

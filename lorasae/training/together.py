@@ -42,5 +42,5 @@ def adapt_together(runs: Sequence[Run], listeners: Sequence[Listener], faster: F
         listeners: One for each, told of its phases and metrics.
         faster: Where the fast step's gradients come from.
     """
-    with workshop(faster) as shop:
+    with workshop(faster, len(runs)) as shop:
         return lived([life_of(run, listener, shop) for run, listener in zip(runs, listeners, strict=True)])

@@ -52,13 +52,15 @@ class Way:
     because: str  # why not the fast one; empty where it is
     micro_batch_size: int  # sequences at once: as the settings say, or fewer since the memory did not suffice
     n_threads: int | None  # on the CPU; None where a GPU computes
+    beside: int = 0  # other runs that are trained in the same process, with which it shares the work and the clock
     frozen: Ahead = "with the step"  # when that is computed which does not depend on the adapter; of the fast step
 
     def __str__(self) -> str:
         reason = f", because {self.because}" if self.because else ""
         threads = "" if self.n_threads is None else f"; {self.n_threads} {'thread' if self.n_threads == 1 else 'threads'}"
         frozen = f"; what is frozen, {_TOLD[self.frozen]}" if self.frozen in _TOLD else ""
-        return f"Trained by the {self.step} step{reason}; {self.micro_batch_size} sequences at once{threads}{frozen}"
+        beside = f"; together with {self.beside} other{'s' if self.beside > 1 else ''}" if self.beside else ""
+        return f"Trained by the {self.step} step{reason}; {self.micro_batch_size} sequences at once{threads}{frozen}{beside}"
 
 
 def recorded_way(run: Run) -> Way | None:

@@ -28,6 +28,7 @@ class Workshop:
     signals: Signals
     allowed_threads: int
     faster: Faster
+    n_runs: int = 1
     threads_chosen: bool = False
     turn: Turn | None = None
     alone_at_device: bool = True  # no other process was at work on a run there when this one came
@@ -65,10 +66,10 @@ class Workshop:
 
 
 @contextmanager
-def workshop(faster: Faster) -> Iterator[Workshop]:
-    """The workshop of this process. What it holds of the process is given back in the end."""
+def workshop(faster: Faster, n_runs: int = 1) -> Iterator[Workshop]:
+    """The workshop of this process and its runs. What it holds of the process is given back in the end."""
     with signals_noted() as signals, threads_put_back() as allowed_threads:
-        shop = Workshop(signals, allowed_threads, faster)
+        shop = Workshop(signals, allowed_threads, faster, n_runs)
         try:
             yield shop
         finally:

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from lorasae.core.adapter import adapter_parameters, attach
 from lorasae.core.fast.anatomy import NoAnatomy
-from lorasae.core.fast.step import FastGradients, Student
+from lorasae.core.fast.step import FastGradients
 from lorasae.core.hook_points import HookPoint
 from lorasae.core.randomness import Randomness
 from lorasae.core.sae import FrozenSAE, sae_from_weights
 from lorasae.core.special_tokens import SpecialTokens
-from lorasae.core.step import ReferenceGradients, optimizer_step
+from lorasae.core.step import ReferenceGradients, Student, optimizer_step
 from tests.toys import ATTENTION_WIDTH, D_IN, FAMILIES, VOCAB, sae_tensors, tiny_model
 
 BOS, EOS = 1, 2
