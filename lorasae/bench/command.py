@@ -125,7 +125,9 @@ def add_bench_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     bench.add_argument("--layer", type=int, help="a random SAE behind this layer instead")
     bench.add_argument("--width", type=int, help="its number of features")
     bench.add_argument("--l0", type=float, help="its active features per token")
-    bench.add_argument("--context", type=int, help="tokens per sequence (1024, or as many as the model knows)")
+    bench.add_argument(
+        "--context", type=int, help="tokens per sequence (1024, as in the paper, or as many as the model embeds positions for)"
+    )
     bench.add_argument("--sequences", type=int, default=1, help="sequences per optimizer step (the research code has one)")
     bench.add_argument("--rank", type=int, default=64, help="of the adapter; a sweep has it and four halvings")
     bench.add_argument("--placement", choices=("after", "all"), default="after", help="layers above the SAE, or all")

@@ -23,6 +23,7 @@ from lorasae.sources.language_model import chosen_device, load_architecture, loa
 from lorasae.sources.loading import check_context, load, special_tokens
 from lorasae.sources.published_models import ModelSizes
 
+PAPERS_CONTEXT = 1024  # tokens per sequence, of the paper's runs
 N_SEQUENCES = 64  # of text; more steps go through them again
 _DEFAULT_WIDTH, _DEFAULT_L0 = 16_384, 64  # of a random SAE in a model that no table knows
 
@@ -123,7 +124,7 @@ def _random_subject(asked: Asked) -> Subject:
     asked = replace(
         asked, layer=shape.layer if asked.layer is None else asked.layer, width=asked.width or shape.width, l0=asked.l0 or shape.l0
     )
-    config = _config(asked, shape.published, asked.context or 1024, device)
+    config = _config(asked, shape.published, asked.context or PAPERS_CONTEXT, device)
     architecture = architecture_of(shape.sizes)
     check_context(config.data.context_length, architecture)
     hook_point = _checked_place(asked, shape.sizes)
@@ -141,17 +142,19 @@ def _random_subject(asked: Asked) -> Subject:
 
 def _loaded_subject(asked: Asked) -> Subject:
     device = chosen_device(asked.device)
-    config = _config(asked, asked.model, 8, device)
-    model_config = pinned(config.model)
+    shortest = _config(asked, asked.model, 8, device)
+    model_config = pinned(shortest.model)
     architecture = load_architecture(model_config)
     sizes = sizes_of(model_config) or sizes_from(architecture.to_dict())
-    context = asked.context or min(1024, sizes.max_context or 1024)
+    embeds_positions = hasattr(architecture, "n_positions")  # GPT-2: it has no others; turned ones go on for ever, and cost the same
+    context = asked.context or (min(PAPERS_CONTEXT, architecture.n_positions) if embeds_positions else PAPERS_CONTEXT)
     config = _config(asked, asked.model, context, device)
-    check_context(context, architecture)
+    if embeds_positions:
+        check_context(context, architecture)
     hook_point = _checked_place(asked, sizes)
     refuse_too_large(config, sizes, [placed_sae(hook_point, sizes.d_model, asked.width or 2048)], device)
     if not asked.wants_random_sae and (asked.sae or asked.model == POCKET_MODEL):
-        loaded = load(config)
+        loaded = load(shortest)
         model, saes, specials, tokenizer = loaded.model, loaded.saes, loaded.special_tokens, loaded.tokenizer
     else:
         model, saes, tokenizer = load_model(model_config, architecture), None, load_tokenizer(model_config)
