@@ -60,6 +60,11 @@ def test_a_run_is_published_from_its_page(
     link = section.get_by_role("link", name=REPO)
     expect(link).to_be_focused(timeout=120_000)  # whoever pressed the button hears how it ended
     expect(section).to_contain_text("Downloaded again, it measured the same.")
+    hub.publish({"notes.md": b"x"}, "alice/notes")
+    section.get_by_label("Name on the Hub").fill("https://huggingface.co/alice/notes")
+    section.get_by_label("Name on the Hub").press("Enter")
+    expect(section.get_by_role("alert")).to_contain_text("published as alice/notes. That repository holds something else")
+    expect(section).to_contain_text(f"Published: {REPO}. Downloaded again")
     card = (hub.repo(REPO).content("main", "README.md") or b"").decode()
     assert "## Measured again after publishing" in card
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
