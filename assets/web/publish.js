@@ -26,14 +26,14 @@ export function publishing(run) {
       if (latest?.state === "under way") return underWay(latest);
       const parts = [];
       if (latest?.state === "failed") parts.push(problem(new Error(latest.problem)));
-      const url = latest?.url || published?.url;
-      const link = h("a", { href: url, target: "_blank", rel: "noopener" }, latest?.repo_id ?? published?.repo_id);
-      if (url) parts.push(h("p", {}, "Published: ", link, checkedWords(published)));
+      const there = latest?.url ? latest : published; // a try that failed lies nowhere
+      const link = there && h("a", { href: there.url, target: "_blank", rel: "noopener" }, there.repo_id);
+      if (there) parts.push(h("p", {}, "Published: ", link, checkedWords(published?.repo_id === there.repo_id && published)));
       if (latest?.note) parts.push(h("p.lab-note", { role: "status" }, latest.note));
       if (why_not) parts.push(h("p.lab-note", {}, `${why_not}.`));
       else parts.push(form(latest?.repo_id ?? published?.repo_id ?? (namespace ? `${namespace}/${slug(called(run))}` : ""), name_pattern));
       element.replaceChildren(...parts);
-      if (follows) (url ? link : element.querySelector("input"))?.focus();
+      if (follows) (latest?.url ? link : element.querySelector("input"))?.focus();
     } catch (error) {
       element.replaceChildren(problem(error));
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from lorasae.store.durable import write_json
@@ -35,7 +36,7 @@ def published_from(hub: LocalHub, tmp_path: Path) -> Iterator[LabProcess]:
 def test_a_run_is_published_from_its_page(
     published_from: LabProcess, hub: LocalHub, visit: Callable[..., Visit], picture: Callable[[Page, str], None], tmp_path: Path
 ) -> None:
-    seen = visit(f"/run?run={RUN_ID}", of=published_from, dark=True)
+    seen = visit(f"/run?run={RUN_ID}", of=published_from, dark=True, phone=True)
     page = seen.page
     section = page.get_by_role("region", name="Publish", exact=True)
     section.get_by_label("Name on the Hub").fill("no slash")
@@ -50,12 +51,20 @@ def test_a_run_is_published_from_its_page(
     expect(card.get_by_role("img", name="The four conditions")).to_be_visible()
     expect(card).not_to_contain_text("base_model:")
     picture(page, "publish")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert not [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     page.keyboard.press("Escape")
     expect(look).to_be_focused()
     section.get_by_role("button", name="Publish", exact=True).press("Enter")
     link = section.get_by_role("link", name=REPO)
     expect(link).to_be_focused(timeout=120_000)  # whoever pressed the button hears how it ended
     expect(section).to_contain_text("Downloaded again, it measured the same.")
+    hub.publish({"notes.md": b"x"}, "alice/notes")
+    section.get_by_label("Name on the Hub").fill("https://huggingface.co/alice/notes")
+    section.get_by_label("Name on the Hub").press("Enter")
+    expect(section.get_by_role("alert")).to_contain_text("published as alice/notes. That repository holds something else")
+    expect(section).to_contain_text(f"Published: {REPO}. Downloaded again")
     card = (hub.repo(REPO).content("main", "README.md") or b"").decode()
     assert "## Measured again after publishing" in card
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]

@@ -187,7 +187,7 @@ def test_questions_are_asked_before_what_cannot_be_undone_and_give_the_focus_bac
 
 def test_what_is_typed_can_be_read_in_the_dark(written, visit: Callable[..., Visit]) -> None:
     run = written("a00012", name="mine")
-    for path in (run.page, "/gallery", "/adapt"):
+    for path in (run.page, "/gallery"):
         page = visit(path, dark=True).page
         if path == run.page:
             page.get_by_role("button", name="Rename mine").click()
