@@ -12,7 +12,7 @@ from lorasae.bench.peak import measured_peak
 from lorasae.bench.rounds import rounds, take_turn
 from lorasae.bench.shapes import architecture_of, random_model, random_sae
 from lorasae.bench.subject import Asked, Subject, placed_sae, refuse_too_large, subject
-from lorasae.bench.ways import WAYS, chosen_ways, flops_per_token, started, swept_ranks
+from lorasae.bench.ways import WAYS, chosen_ways, fitting, flops_per_token, started, swept_ranks
 from lorasae.config import run_config
 from lorasae.core.adapter import adapter_parameters, attach
 from lorasae.core.hook_points import HookPoint
@@ -92,9 +92,11 @@ def test_several_steps_of_each_way_see_the_same_losses():
 def test_a_way_leaves_the_model_as_it_found_it(key):
     tiny = tiny_subject()
     before = {name: tensor.clone() for name, tensor in tiny.model.state_dict().items()}
+    buffers = {name: tensor.clone() for name, tensor in tiny.model.named_buffers()}
     take_turn(WAYS[key], tiny, 0, 1)
     after = tiny.model.state_dict()
     assert list(after) == list(before) and not any(module._forward_hooks for module in tiny.model.modules())
+    assert buffers and all(torch.equal(tensor, buffers[name]) for name, tensor in tiny.model.named_buffers())
     for name, tensor in before.items():  # bf16 ways round what was not stored in bf16
         torch.testing.assert_close(after[name], tensor if WAYS[key].dtype != "bfloat16" else tensor.bfloat16().float(), rtol=0, atol=0)
 
@@ -198,3 +200,21 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(asked, problem):
 def test_the_peak_is_a_speed():
     peak = measured_peak(torch.device("cpu"), torch.float32, seconds=0.01)
     assert peak.flops_per_s > 1e8 and peak.flops_per_cpu_s > 1e8 and peak.side in (512, 1024, 2048)
+
+
+def test_a_way_for_which_there_is_no_memory_is_left_out_and_told(monkeypatch):
+    tiny = tiny_subject()
+    kept, notes = fitting(list(WAYS.values()), tiny)
+    assert kept == list(WAYS.values()) and notes == [
+        "Without a GPU there is no cache to flush: that part of the authors' loop is passed over."
+    ]
+    monkeypatch.setattr("lorasae.bench.ways.bytes_here", lambda _device: 10**6)
+    kept, notes = fitting([WAYS["fast"]], tiny)
+    assert kept == [] and notes[0].startswith("Left out: fast step. It needs about 0.6 GB; there are 0.0 GB")
+
+
+def test_a_model_without_a_fast_step_is_measured_without_it(monkeypatch):
+    tiny = tiny_subject()
+    tiny.model.config.model_type = "unheard_of"
+    kept, notes = fitting([WAYS["authors"], WAYS["fast"]], tiny)
+    assert kept == [WAYS["authors"]] and "Left out: the fast step, because" in notes[0]

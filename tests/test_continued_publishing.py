@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from huggingface_hub.repocard import metadata_load
 
-from lorasae.config import overlay, run_config
+from lorasae.config import RunConfig, overlay, run_config
 from lorasae.errors import LabError
 from lorasae.planning.continuing import settings_to_continue
 from lorasae.publishing.card import model_card
+from lorasae.publishing.descent import named
 from lorasae.publishing.licences import licence_of
 from lorasae.publishing.publication import publication
 from lorasae.publishing.publish import preview, publish
 from lorasae.publishing.push import Target
 from lorasae.publishing.reopen import reopen
 from lorasae.store.durable import write_json
+from lorasae.store.lineage import descended_from
 from lorasae.store.run_folder import RUN_ID, Run
 from lorasae.store.runs import RunStore
 from lorasae.store.started_from import find_start
@@ -75,10 +77,17 @@ def test_a_continued_run_is_published_opened_continued_and_published_again(hub: 
     carols = continued(store, continued(store, back.run_id, hub).run_id, hub)  # twice: the run between them is nobody's repository
     publish(carols, Target(CAROL, private=False), hub.api(hub.accounts.token("carol")), None)
     card = card_of(hub, CAROL)
-    assert "Training began with the adapter of an earlier run in the same lab" in card
+    assert "Training began with the adapter of an earlier run of the same author in the same lab" in card
     assert card.index(f"[{BOB}]") < card.index(f"[{ALICE}]") and "apache-2.0" in card.split(f"[{BOB}]")[1]
     last = reopen(RunStore(tmp_path / "dave"), CAROL, hub.api())
     assert [each.get("repo_id", "a run") for each in publication(last).ancestors] == [CAROL, "a run", BOB, ALICE]
+
+
+def test_a_run_of_somebody_else_is_said_to_be_theirs(hub: LocalHub, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "shared")
+    mine = store.create(RunConfig(), owner="visitor-a")
+    for owner, whose in (("visitor-a", "an earlier run of the same author"), ("visitor-b", "somebody else's run")):
+        assert whose in named(descended_from(mine, owner))
 
 
 def test_the_record_of_an_opened_adapter_has_the_id_of_its_run(theirs: Run) -> None:

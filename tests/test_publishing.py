@@ -453,6 +453,23 @@ def test_the_token_is_in_no_file_and_no_address(run: Run, hub: LocalHub, tmp_pat
     assert not kept and not any(token in asking.url for asking in hub.log)
 
 
+@pytest.mark.parametrize(
+    ("environment", "todo"),
+    [
+        ({"HF_TOKEN": "hf_old"}, "set HF_TOKEN to it"),
+        ({"HF_TOKEN": ""}, "log in with hf auth login"),
+        ({"HF_TOKEN": "hf_old", "LORASAE_ACCESS": "sign-in"}, "sign in with Hugging Face"),
+    ],
+)
+def test_what_to_do_about_a_token_that_is_no_longer_valid_depends_on_where_it_came_from(
+    run: Run, hub: LocalHub, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], todo: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LabError, match=f"no longer takes the token in use. Get a new one: {todo}"):
+        publish(run, Target(REPO), hub.api("hf_wrongwrongwrong"), as_measured)
+
+
 @pytest.mark.parametrize("name", ["adapter", "alice/a--b", "alice/x.git", f"alice/{'x' * 97}"])
 def test_what_is_no_name_is_refused_before_the_hub_is_asked(run: Run, hub: LocalHub, name: str) -> None:
     with pytest.raises(LabError, match="no name of a repository on the Hub"):

@@ -31,7 +31,7 @@ export function told(value) {
 export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 // The settings that tell runs apart, on one line.
-export function inShort({ config: { model, adapter, train, data }, saes }) {
+export function inShort({ config: { model, adapter, train, data }, saes, descent }) {
   const places = (saes ?? []).map(({ layer, sae_id, release }) =>
     layer === null || layer === undefined ? sae_id || release : `layer ${layer}`,
   );
@@ -43,7 +43,7 @@ export function inShort({ config: { model, adapter, train, data }, saes }) {
     model.model,
     `SAE at ${places.join(", ")}`,
     `rank ${adapter.rank} on ${where}`,
-    adapter.start ? `begins with ${adapter.start.split("@")[0]}` : null,
+    adapter.start && (adapter.start.includes("/") || !descent) ? `begins with ${adapter.start.split("@")[0]}` : null,
     train.tokens ? `${train.tokens.toLocaleString("en")} tokens${text}` : "nothing trained",
   ]
     .filter(Boolean)

@@ -80,7 +80,8 @@ def _race(asked: "Asked", options: argparse.Namespace, facts: dict[str, Any]) ->
         refuse_other_kinds(Path(options.plot))
     context = asked.context or DataConfig().context_length
     runs = race(asked.model, context, range(options.seed, options.seed + options.seeds), options.budget_s, _say, options.heldout_tokens)
-    described = f"{asked.model}, {context} tokens per sequence, {options.seeds} seeds, at most {options.budget_s:g} CPU-s of training each"
+    of_seeds = f"{options.seeds} seed{'s'[: options.seeds > 1]}"
+    described = f"{asked.model}, {context} tokens per sequence, {of_seeds}, at most {options.budget_s:g} CPU-s of training each"
     print(f"\n{described}\n\n{race_table(runs)}\n")
     if options.json:
         _write_json(options.json, race_json({"machine": facts, "measured": described}, runs))

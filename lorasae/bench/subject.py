@@ -79,14 +79,20 @@ class Subject:
     def held_as(self, dtype: torch.dtype, attention: str | None = None) -> Iterator[PreTrainedModel]:
         """The model with its weights in `dtype` and, if named, another attention; as before when the block ends."""
         own, own_attention = self.model.dtype, text_config(self.model)._attn_implementation
-        self.model.to(dtype)  # type: ignore[arg-type]
+        _cast(self.model, dtype)
         if attention and attention != own_attention:
             self.model.set_attn_implementation(attention)
         try:
             yield self.model
         finally:
             self.model.set_attn_implementation(own_attention)
-            self.model.to(own)  # type: ignore[arg-type]
+            _cast(self.model, own)
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Weights alone, one at a time: buffers such as rotary frequencies stay in fp32 in every model."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def placed_sae(hook_point: HookPoint, d_in: int, d_sae: int) -> PlacedSAE:

@@ -39,7 +39,8 @@ def named(one: Ancestor) -> str:
     if one.get("run_id") == EXAMPLE_ID:
         return "the adapter of the example run that comes with LoRA-SAE Lab"
     if "run_id" in one:
-        return f"the adapter of an earlier run in the same lab, `{one['run_id']}`"
+        whose = "somebody else's run" if one.get("others") else "an earlier run of the same author"
+        return f"the adapter of {whose} in the same lab, `{one['run_id']}`"
     return "an adapter from a folder of the author's own"
 
 

@@ -94,6 +94,7 @@ class _Ancestor(_Believed):
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     licence: Annotated[str, StringConstraints(pattern=rf"^{LICENCE}$")] | None = None
     run_id: Annotated[str, StringConstraints(pattern=rf"^({RUN_ID.pattern}|{EXAMPLE_ID})$")] | None = None
+    others: bool = False
     folder: Annotated[str, StringConstraints(max_length=300)] | None = None
 
     @model_validator(mode="after")

@@ -72,6 +72,12 @@ def way_in() -> str:
     return _WAYS_IN.get(access_of(os.environ), _WAYS_IN["local"])
 
 
+def way_back_in() -> str:
+    """The same for somebody whose token the Hub no longer takes; a login does not help where HF_TOKEN outweighs it."""
+    is_named = access_of(os.environ) == "local" and os.environ.get("HF_TOKEN")
+    return "set HF_TOKEN to it where the lab is started" if is_named else way_in()
+
+
 def token_from_stdin() -> HubToken:
     """The token that whoever started this process wrote to it; False if nothing was written: then the Hub is asked as by nobody."""
     return sys.stdin.readline().strip() or False

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from lorasae.errors import LabError, nearest
 from lorasae.redaction import redacted
-from lorasae.sources.hub_access import is_known, token_in_use, way_in
+from lorasae.sources.hub_access import is_known, token_in_use, way_back_in, way_in
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def absence_told(repository: str, known: Sequence[str], has_token: bool, kind: s
 def _refused(status: int, has_token: bool) -> tuple[str, str]:
     """What the Hub's answer means, and what to do."""
     if status == 401 and has_token:
-        return "The Hub no longer takes the token in use", f"Get a new one: {way_in()}"
+        return "The Hub no longer takes the token in use", f"Get a new one: {way_back_in()}"
     if status == 401:
         return "The Hub does not know who is asking", f"To be known there, {way_in()}"
     if status == 402:

@@ -12,8 +12,8 @@ from lorasae.store.run_folder import Run
 
 MOST_ANCESTORS = 20
 OWN_FOLDER = "an-adapter-of-your-own"  # whose name is nobody else's business
-_NAMES = ("repo_id", "commit", "licence", "run_id", "folder")
-Ancestor = dict[str, Any]  # repo_id, commit and perhaps licence; or run_id; or folder
+_NAMES = ("repo_id", "commit", "licence", "run_id", "others", "folder")
+Ancestor = dict[str, Any]  # repo_id, commit and perhaps licence; or run_id, and whether it is somebody else's; or folder
 
 
 def lineage(result: Mapping[str, Any]) -> list[Ancestor]:
@@ -28,13 +28,14 @@ def _ancestor(record: Mapping[str, Any]) -> Ancestor:
     return {name: value for name, value in told.items() if name != "run_id" or "repo_id" not in told}
 
 
-def descended_from(run: Run) -> Ancestor:
-    """The record of an adapter that begins with this run's: a run that was opened here is another name for its repository."""
+def descended_from(run: Run, owner: str) -> Ancestor:
+    """The record of an adapter of `owner` that begins with this run's: a run that was opened here is another name for its repository."""
     known = run.result if run.has_result else {}
     before = lineage(known)
     if known.get("origin"):
         return {**before[0], "before": before[1:]}
-    return {"run_id": run.run_id, "before": before[: MOST_ANCESTORS - 1]}
+    others = {"others": True} if run.about.owner != owner else {}
+    return {"run_id": run.run_id, **others, "before": before[: MOST_ANCESTORS - 1]}
 
 
 def origin_of(run: Run) -> tuple[str, str] | None:

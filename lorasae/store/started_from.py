@@ -33,6 +33,7 @@ class Start:
     """An adapter to begin with, as far as metadata tells."""
 
     shape: AdapterShape
+    owner: str = LOCAL_OWNER  # who begins with it
     run: Run | None = None  # whose adapter it is
     folder: Path | None = None  # where its files lie on this machine
     on_hub: SeenAdapter | None = None  # or which repository holds them
@@ -42,7 +43,7 @@ class Start:
         """What it is, for the record."""
         if self.on_hub is not None:
             return self.on_hub.listed.named
-        return descended_from(self.run) if self.run is not None else {"folder": OWN_FOLDER}
+        return descended_from(self.run, self.owner) if self.run is not None else {"folder": OWN_FOLDER}
 
 
 def find_start(start: str, owner: str, store: RunStore, api: HfApi) -> Start:
@@ -80,7 +81,7 @@ def find_start_here(start: str, owner: str, store: RunStore) -> Start | None:
     if run is not None:
         if not (run.adapter / WEIGHTS).is_file():
             raise LabError(_asked(start), f"That run has no adapter yet: it is {run.status.state}", "Choose a run that is finished")
-        return Start(shape_of_files(_asked(start), run.adapter), run=run, folder=run.adapter)
+        return Start(shape_of_files(_asked(start), run.adapter), owner, run=run, folder=run.adapter)
     if owner == LOCAL_OWNER and is_folder(start):
         return Start(shape_of_files(_asked(start), Path(start)), folder=Path(start))
     if _REPOSITORY.fullmatch(start) is None or ".." in start:
