@@ -240,7 +240,9 @@ def _show(run: Run, result: dict[str, Any]) -> None:
 
     heldout = result["heldout"]
     measured = f"Measured on {heldout['n_tokens']:,} scored tokens of {heldout['n_sequences']} held-out sequences; ± one standard error."
-    print(f"\n{result_table(result['results'])}\n\n{measured}\nrun: {run.folder}", flush=True)
+    took = [f"{doing} took {seconds:,.1f} s" for doing, seconds in result.get("seconds", {}).items()]
+    lines = [result_table(result["results"]), "", measured, *([f"{', '.join(took).capitalize()}."] if took else []), f"run: {run.folder}"]
+    print("\n" + "\n".join(lines), flush=True)
 
 
 def _compare_and_show(run: Run, text: str, n_features: int, also: tuple[SAERef, ...], n_proceed: int = 0) -> None:

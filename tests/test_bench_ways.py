@@ -106,9 +106,7 @@ def test_a_way_leaves_the_model_as_it_found_it(key):
 def test_reckoned_operations_are_those_that_pytorch_counts(family, placement):
     tiny = tiny_subject(family, placement)
     tiny.special_tokens = SpecialTokens()  # each position passes through the SAE, as it is reckoned
-    for way in WAYS.values():
-        if way.dtype or way.placement:
-            continue
+    for way in (WAYS["authors"], WAYS["fast"], WAYS["fast-sweep"]):
         total = 0
         for ranks in way.passes(4):
             with started(way, tiny, ranks) as step, FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:

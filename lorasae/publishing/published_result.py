@@ -124,6 +124,7 @@ class _Result(_Believed):
     corpus: _Name | None = None
     start: _Start | None = None
     origin: _Origin | None = None
+    seconds: Annotated[dict[_Word, _Number], Field(max_length=10)] = {}
     results: Annotated[dict[_Word, _Measured], Field(max_length=200)]
     versions: Annotated[dict[_Name, _Name | None], Field(max_length=200)] = {}
 

@@ -10,9 +10,11 @@ _FORWARDS_PER_STEP = 4  # of one micro-batch: the original model, the adapted on
 
 
 class Pace:
-    """What was seen of a run's speed in this process."""
+    """What was seen of a run's speed, and what its training and its measurements took so far, earlier processes included."""
 
     def __init__(self) -> None:
+        self.train_s = 0.0  # without evaluations and checkpoints, and without what others computed meanwhile
+        self.evaluation_s = 0.0
         self.forward_s: float | None = None  # one micro-batch of held-out text under one condition
         self._steps: deque[float] = deque(maxlen=_STEPS)
         self._n_steps = 0
@@ -27,7 +29,8 @@ class Pace:
         )
 
     def step_took(self, seconds: float) -> None:
-        """One more step. The first of a process warms up; it is dropped once there is another."""
+        """One more step. The first of a process warms up; for the speed it is dropped once there is another."""
+        self.train_s += seconds
         if len(self._steps) == 1:
             self._steps.clear()
             self._steps.append(seconds)
@@ -35,6 +38,7 @@ class Pace:
 
     def measuring_took(self, seconds: float, n_batches: int, n_conditions: int) -> None:
         """One more measurement."""
+        self.evaluation_s += seconds
         if n_batches:
             self.forward_s = seconds / (n_batches * n_conditions)
 
@@ -44,7 +48,7 @@ class Pace:
         return sum(self._steps) / len(self._steps) if len(self._steps) > 1 else None
 
     @property
-    def evaluation_s(self) -> float | None:
+    def last_evaluation_s(self) -> float | None:
         """Seconds that the measurement at the end will take."""
         return self.forward_s * self._n_batches_all * _CONDITIONS_ALL if self.forward_s else None
 

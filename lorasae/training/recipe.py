@@ -85,13 +85,13 @@ def life_of(run: Run, listener: Listener, shop: Workshop) -> Life:
 
 def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> Life:
     recorder = Recorder(bench, report.remark)
-    first, train_s = take_up_newest(bench, report)
+    first = take_up_newest(bench, report)
     if not first:
         measure_before(bench, report, stop)
         recorder.record(0)
-    reached = yield from train(bench, first, train_s, report, stop, recorder)
+    reached = yield from train(bench, first, report, stop, recorder)
     report.phase("evaluating", "all conditions on the held-out text")
-    report.progress(0.0, bench.pace.evaluation_s)
+    report.progress(0.0, bench.pace.last_evaluation_s)
     if reached:
         recorder.record(reached)
     after = measure_heldout(bench, ALL, bench.corpus.heldout, report, stop)
@@ -99,8 +99,8 @@ def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> L
     return save(bench, after, reached)
 
 
-def take_up_newest(bench: Workbench, report: Report) -> tuple[int, float]:
-    """Go to the newest whole checkpoint, and forget what came after it. Returns its step (0: there is none) and the seconds trained."""
+def take_up_newest(bench: Workbench, report: Report) -> int:
+    """Go to the newest whole checkpoint, and forget what came after it. Returns its step; 0: there is none."""
     checkpoint, damaged = newest_checkpoint(bench.run.checkpoints)
     if damaged:
         report.phase("loading", f"{len(damaged)} damaged checkpoint(s) passed over")
@@ -110,7 +110,7 @@ def take_up_newest(bench: Workbench, report: Report) -> tuple[int, float]:
     kept = checkpoint.step if checkpoint and checkpoint.step else -1
     bench.run.forget_metrics_after(kept)
     forget_frames_after(bench.run, kept)
-    return (checkpoint.step, checkpoint.state["train_s"]) if checkpoint else (0, 0.0)
+    return checkpoint.step if checkpoint else 0
 
 
 def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
@@ -125,13 +125,8 @@ def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     report.row({"step": 0, **_values(before)})
 
 
-def train(
-    bench: Workbench, first: int, train_s: float, report: Report, stop: StopRequest, recorder: Recorder
-) -> Generator[Wanted, Computed, int]:
-    """Steps `first` … n_steps - 1, or fewer if that is wished; returns how many were taken in all.
-
-    Training time is counted without evaluations and checkpoints, and without what others computed meanwhile.
-    """
+def train(bench: Workbench, first: int, report: Report, stop: StopRequest, recorder: Recorder) -> Generator[Wanted, Computed, int]:
+    """Steps `first` … n_steps - 1, or fewer if that is wished; returns how many were taken in all."""
     config, n_steps, pace = bench.config, bench.config.n_steps, bench.pace
     evaluated = evaluated_steps(config)
     saved_at = time.monotonic()
@@ -146,19 +141,17 @@ def train(
         gradient = yield Wanted(bench, step)
         started = time.monotonic()
         learning_rate, outcome = move(bench, step, gradient.kl)
-        step_s = gradient.seconds + time.monotonic() - started
-        train_s += step_s
-        pace.step_took(step_s)
+        pace.step_took(gradient.seconds + time.monotonic() - started)
         if not outcome.finite:
-            raise _not_finite(bench, step, train_s, learning_rate, outcome)
+            raise _not_finite(bench, step, learning_rate, outcome)
         done = step + 1
         row = {
             "step": done,
             "kl_train": outcome.kl,
             "gradient_norm": outcome.gradient_norm,
             "learning_rate": learning_rate,
-            "tokens_per_s": done * config.train.tokens_per_step / train_s,
-            "train_s": train_s,
+            "tokens_per_s": done * config.train.tokens_per_step / pace.train_s,
+            "train_s": pace.train_s,
             "peak_memory_bytes": peak_memory_bytes(bench.loaded.device),
         }
         if done in evaluated:
@@ -168,7 +161,7 @@ def train(
         interrupt, keep = stop.interrupt, stop.keep
         due = bool(config.watch.checkpoint_every_steps) and done % (config.watch.checkpoint_every_steps or 1) == 0
         if due or interrupt or keep or time.monotonic() - saved_at >= config.watch.checkpoint_every_s or done == n_steps:
-            write_checkpoint(bench.run.checkpoints, snapshot(bench, done, train_s))
+            write_checkpoint(bench.run.checkpoints, snapshot(bench, done))
             saved_at = time.monotonic()
         if interrupt:
             stop.heed(f"Stopped after step {done} of {n_steps}; everything so far is kept", trained=True)
@@ -177,10 +170,10 @@ def train(
     return n_steps
 
 
-def _not_finite(bench: Workbench, step: int, train_s: float, learning_rate: float, outcome: StepOutcome) -> LabError:
+def _not_finite(bench: Workbench, step: int, learning_rate: float, outcome: StepOutcome) -> LabError:
     """The last finite state, kept, and the sentence about it."""
     if not (bench.run.checkpoints / f"step-{step:08d}").exists():  # whose random state is that of before this step
-        write_checkpoint(bench.run.checkpoints, snapshot(bench, step, train_s))
+        write_checkpoint(bench.run.checkpoints, snapshot(bench, step))
     return LabError(
         f"Step {step} of the run {bench.run.run_id} was taken",
         f"Its loss or gradient is not a finite number (KL {outcome.kl}, learning rate {learning_rate:.2g})",

@@ -65,12 +65,14 @@ class Workbench:
         return self.corpus.heldout[part_of(self.run, len(self.corpus.heldout))]
 
 
-def snapshot(bench: Workbench, step: int, train_s: float) -> Checkpoint:
+def snapshot(bench: Workbench, step: int) -> Checkpoint:
     """The state after `step` optimizer steps."""
     optimizer = {
         f"{index}.{name}": value for index, entry in bench.optimizer.state_dict()["state"].items() for name, value in entry.items()
     }
-    state = {"train_s": train_s, "forward_s": bench.pace.forward_s, "corpus": bench.corpus.fingerprint, "run_id": bench.run.run_id}
+    pace = bench.pace
+    clocks = {"train_s": pace.train_s, "evaluation_s": pace.evaluation_s, "forward_s": pace.forward_s}
+    state = {**clocks, "corpus": bench.corpus.fingerprint, "run_id": bench.run.run_id}
     return Checkpoint(step, adapter_weights(bench.model, bench.adapter), optimizer, bench.randomness.state, state)
 
 
@@ -99,7 +101,8 @@ def take_up(bench: Workbench, checkpoint: Checkpoint) -> None:
         entries.setdefault(int(index), {})[key] = value
     bench.optimizer.load_state_dict({"state": entries, "param_groups": bench.optimizer.state_dict()["param_groups"]})
     bench.randomness.state = checkpoint.random
-    bench.pace.forward_s = checkpoint.state.get("forward_s")
+    pace, clocks = bench.pace, checkpoint.state
+    pace.train_s, pace.evaluation_s, pace.forward_s = clocks["train_s"], clocks.get("evaluation_s", 0.0), clocks.get("forward_s")
 
 
 def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
@@ -124,6 +127,7 @@ def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
         "heldout": {"n_sequences": len(bench.corpus.heldout), "n_tokens": int(after.n_positions.sum()), "file": run.heldout.name},
         "corpus": bench.corpus.fingerprint,
         **({"start": origin} if (origin := origin_of_start(run)) else {}),
+        "seconds": {"training": round(bench.pace.train_s, 3), "evaluating": round(bench.pace.evaluation_s, 3)},
         "results": {key: {"value": plain(value), "standard_error": plain(error)} for key, (value, error) in after.metrics().items()},
     }
     run.write_result(result)
