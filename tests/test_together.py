@@ -58,7 +58,7 @@ def same(one: Run, other: Run) -> bool:
     """Adapter, settings of the adapter, metrics and result, but for clocks and names."""
     files = [(run.adapter / name).read_bytes() for name in ("adapter_model.safetensors", "adapter_config.json") for run in (one, other)]
     rows = [[{key: value for key, value in row.items() if key not in CLOCKS} for row in run.metrics()] for run in (one, other)]
-    results = [{key: value for key, value in run.result.items() if key != "run_id"} for run in (one, other)]
+    results = [{key: value for key, value in run.result.items() if key not in ("run_id", "seconds")} for run in (one, other)]
     return files[0] == files[1] and files[2] == files[3] and rows[0] == rows[1] and results[0] == results[1]
 
 

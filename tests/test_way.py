@@ -117,6 +117,7 @@ LACKS = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"),
     MemoryError(),
     RuntimeError("std::bad_alloc"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 )
 
 

@@ -9,7 +9,8 @@ import torch
 from lorasae.errors import LabError
 from lorasae.training.workbench import Workbench
 
-_CPU_WORDS = ("can't allocate memory", "bad_alloc")  # torch raises a plain RuntimeError there
+# Where torch raises a plain RuntimeError: the machine's allocator, C++'s own, and cuBLAS for its workspace.
+_WORDS = ("can't allocate memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED")
 
 Answer = TypeVar("Answer")
 
@@ -53,7 +54,7 @@ def in_portions(benches: Sequence[Workbench], work: Callable[[int], Answer]) -> 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, of a GPU or of the machine."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in _CPU_WORDS)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in str(error) for words in _WORDS)
 
 
 def _in_a_line(error: BaseException) -> str:

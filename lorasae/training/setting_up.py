@@ -37,7 +37,7 @@ from lorasae.training.way import Way, recorded_way, why_not_fast
 from lorasae.training.workbench import Workbench
 from lorasae.training.workshop import Workshop
 
-TRIED_S = 0.1  # so much of a step is tried with each number of threads: sequences of a micro-batch, at least one
+TRIED_S = 0.06  # so much of a step is tried with each number of threads: sequences of a micro-batch, at least one
 
 
 def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workbench:
