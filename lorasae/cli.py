@@ -15,6 +15,7 @@ from lorasae.home import home
 from lorasae.hub_commands import add_hub_commands
 from lorasae.identity import LOCAL_OWNER
 from lorasae.planning.continuing import with_start
+from lorasae.planning.variations import nested, varied
 from lorasae.sources.known_datasets import KNOWN_DATASETS, known_dataset
 from lorasae.store.run_folder import Run
 from lorasae.store.run_records import DEFAULT_TEXT
@@ -99,19 +100,33 @@ def inspect_command(options: argparse.Namespace) -> None:
 
 
 def sweep_command(options: argparse.Namespace) -> None:
-    """One run per SAE and rank, and the table of what each closed."""
+    """One run per SAE, rank and combination of varied settings, and the table of what each closed."""
     from lorasae.terminal import sweep_table, value_with_error
     from lorasae.training.together import groups
 
     bases = [config_from(argparse.Namespace(**{**vars(options), "sae": each, "rank": None})) for each in _one_by_one(options.sae)]
-    configs = [(", ".join(map(str, base.saes)), rank, _at_rank(base, rank)) for base in bases for rank in options.rank]
-    rows: dict[str, dict[int, str]] = {name: {} for name, _, _ in configs}
+    values = dict(_values_to_try(each) for each in options.vary)
+    asked = [
+        (", ".join(filter(None, (", ".join(map(str, base.saes)), what))), rank, _at_rank(config, rank))
+        for base in bases
+        for what, config in varied(base, values)
+        for rank in options.rank
+    ]
+    rows: dict[str, dict[int, str]] = {name: {} for name, _, _ in asked}
     try:
-        for group in groups([config for _, _, config in configs]):
-            for (name, rank, _), result in _adapt_together_and_show([configs[index] for index in group]):
+        for group in groups([config for _, _, config in asked]):
+            for (name, rank, _), result in _adapt_together_and_show([asked[index] for index in group]):
                 rows[name][rank] = value_with_error(result["results"], "gap_closed")
     finally:
         print(f"\n{sweep_table(rows, options.rank)}")
+
+
+def _values_to_try(assignment: str) -> tuple[str, list[Any]]:
+    """`setting=value,value` as its parts."""
+    setting, equals, values = assignment.partition("=")
+    if not equals:
+        raise LabError(f"--vary {assignment} was given", "It has no =", "Write it as --vary train.learning_rate=1e-3,4e-3")
+    return setting, [_yaml_value(f"--vary {assignment}", value) for value in values.split(",")]
 
 
 def _adapt_together_and_show(asked: list[tuple[str, int, RunConfig]]) -> Iterator[tuple[tuple[str, int, RunConfig], dict[str, Any]]]:
@@ -120,13 +135,14 @@ def _adapt_together_and_show(asked: list[tuple[str, int, RunConfig]]) -> Iterato
     from lorasae.training.together import adapt_together
 
     runs = [RunStore(home()).create(config) for _, _, config in asked]
-    for run, (name, rank, _) in zip(runs, asked, strict=True):
-        print(f"run: {run.folder} ({name}, r = {rank})", file=sys.stderr, flush=True)
-    with SharedProgress([f"r = {rank}" for _, rank, _ in asked]) as progress:
+    titles = [f"{name}, r = {rank}" for name, rank, _ in asked]
+    for run, title in zip(runs, titles, strict=True):
+        print(f"run: {run.folder} ({title})", file=sys.stderr, flush=True)
+    with SharedProgress(titles) as progress:
         outcomes = adapt_together(runs, progress.listeners)
-    for run, each, outcome in zip(runs, asked, outcomes, strict=True):
+    for run, each, title, outcome in zip(runs, asked, titles, outcomes, strict=True):
         if not isinstance(outcome, Exception):
-            print(f"\n{each[0]}, r = {each[1]}")
+            print(f"\n{title}")
             _show(run, outcome)
             yield each, outcome
     for outcome in outcomes:
@@ -165,14 +181,14 @@ def config_from(options: argparse.Namespace) -> RunConfig:
     for flag, setting, _ in _FLAGS:
         if getattr(options, flag, None) is not None:
             text = str(getattr(options, flag))
-            values = overlay(values, _nested(setting, _yaml_value(f"--{flag} {text}", text) if flag in _READ_AS_YAML else text))
+            values = overlay(values, nested(setting, _yaml_value(f"--{flag} {text}", text) if flag in _READ_AS_YAML else text))
     if getattr(options, "data", None) and (known := known_dataset(options.data)):
         values = overlay(values, {"data": known.settings})
     for assignment in options.set or ():
         setting, equals, value = assignment.partition("=")
         if not equals:
             raise LabError(f"--set {assignment} was given", "It has no =", "Write it as --set train.weight_decay=0.01")
-        values = overlay(values, _nested(setting, _yaml_value(f"--set {assignment}", value)))
+        values = overlay(values, nested(setting, _yaml_value(f"--set {assignment}", value)))
     if start := overlay({"adapter": {"start": ""}}, values)["adapter"]["start"]:
         from huggingface_hub import HfApi
 
@@ -213,12 +229,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise LabError(f"The settings in {path} were asked for", "It holds no settings", "Write them as `section:` and `name: value`")
     return values
-
-
-def _nested(setting: str, value: Any) -> dict[str, Any]:
-    for part in reversed(setting.split(".")):
-        value = {part: value}
-    return value
 
 
 def _adapt_and_show(run: Run) -> dict[str, Any]:
@@ -288,9 +298,16 @@ def parser() -> argparse.ArgumentParser:
 
     add_hub_commands(commands)
 
-    sweep = commands.add_parser("sweep", help="one run per SAE and rank, and a table")
+    sweep = commands.add_parser("sweep", help="one run per SAE, rank and varied setting, trained together where they can be, and a table")
     _add_settings(sweep)
     sweep.add_argument("--rank", nargs="+", type=int, default=[16], help="ranks; alpha / rank stays what it is")
+    sweep.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE,VALUE",
+        help="more to try: train.learning_rate=1e-3,4e-3, or seed=0,1,2",
+    )
     sweep.set_defaults(command=sweep_command)
 
     add_bench_command(commands)

@@ -72,6 +72,7 @@ class DataConfig(Settings):
     split: str = "train"
     column: str = "text"
     context_length: int = Field(default=128, ge=8)
+    order_seed: int | None = Field(default=None, ge=0)  # of the order in which the text is read; None: the run's own seed
     heldout_tokens: int = Field(
         default=24_576, ge=16
     )  # measured before and after; every eighth of it (at least one sequence) during training
@@ -157,6 +158,10 @@ class RunConfig(Settings):
     def micro_batch_size(self) -> int:
         """Sequences per forward: what was asked for, or the whole step where that is less."""
         return min(self.train.micro_batch_size, self.sequences_per_step)
+
+    @property
+    def order_seed(self) -> int:
+        return self.seed if self.data.order_seed is None else self.data.order_seed
 
     @property
     def n_steps(self) -> int:

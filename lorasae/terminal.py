@@ -127,9 +127,10 @@ def comparison_table(comparison: Comparison, features: list[FeatureRow], notes: 
 
 
 def sweep_table(rows: dict[str, dict[int, str]], ranks: list[int]) -> str:
-    """Gap closed by SAE and rank."""
-    lines = [f"{'gap closed':<44}" + "".join(f"{f'r = {rank}':>16}" for rank in ranks)]
-    lines += [f"{name:<44}" + "".join(f"{cells.get(rank, '–'):>16}" for rank in ranks) for name, cells in rows.items()]
+    """Gap closed by SAE, what else was varied, and rank."""
+    wide = max(map(len, rows), default=0) + 2
+    lines = [f"{'gap closed':<{wide}}" + "".join(f"{f'r = {rank}':>16}" for rank in ranks)]
+    lines += [f"{name:<{wide}}" + "".join(f"{cells.get(rank, '–'):>16}" for rank in ranks) for name, cells in rows.items()]
     return "\n".join(lines)
 
 

@@ -150,6 +150,9 @@ GROUPS: dict[str, tuple[Field, ...]] = {
         Field("model.device", "choice", "Device", "auto takes the GPU if there is one.", ("auto", "cpu", "cuda")),
         Field("seed", "count", "Seed", "Of the adapter's start, the order of the text and the dropout. The same seed gives the same run."),
         Field(
+            "data.order_seed", "count", "Order of the text", "Its own seed, to read the text as another run does. Empty: the seed above."
+        ),
+        Field(
             "trust_measured",
             "switch",
             "Go on with an SAE that is not what its publisher states",

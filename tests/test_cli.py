@@ -68,6 +68,20 @@ def test_adapt_ends_with_the_table_and_eval_and_inspect_agree_with_it(settings, 
     assert main(["eval", run.name]) == 1 and "Measure on another text" in capsys.readouterr().err
 
 
+def test_a_sweep_tries_settings_each_with_each(settings, capsys):
+    assert main(["sweep", str(settings), "--rank", "1", "--vary", "seed=0,1", "--vary", "adapter.placement=after,all"]) == 0
+    table = capsys.readouterr().out.rpartition("gap closed")[2]
+    assert all(f"seed {seed}, placement {placement}" in table for seed in (0, 1) for placement in ("after", "all"))
+    assert "–" not in table
+
+
+def test_a_setting_to_vary_that_does_not_exist_is_told(settings, capsys):
+    assert main(["sweep", str(settings), "--vary", "adapter.rnk=1,2"]) == 1
+    assert "adapter.rnk" in capsys.readouterr().err
+    assert main(["sweep", str(settings), "--vary", "rank"]) == 1
+    assert "It has no =" in capsys.readouterr().err
+
+
 def test_sweep_prints_a_table_of_ranks(settings, capsys):
     assert main(["sweep", str(settings), "--rank", "1", "2"]) == 0
     last = capsys.readouterr().out.strip().splitlines()[-2:]

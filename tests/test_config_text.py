@@ -39,6 +39,7 @@ configs = st.builds(
         "data.source": words,
         "data.config_name": st.none() | words,
         "data.column": words,
+        "data.order_seed": st.none() | st.integers(0, 2**31),
         "train.learning_rate": floats,
         "train.gradient_clip": st.none() | floats,
         "train.weight_decay": floats,

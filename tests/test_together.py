@@ -32,12 +32,18 @@ def plain(world: Path, **sections: Any) -> RunConfig:
 
 
 def different(world: Path, make: Callable[..., RunConfig] = plain) -> list[RunConfig]:
-    """Rank, scale, dropout, place, rate and schedule: everything that runs trained together may differ in. Dropout is on in each."""
+    """Rank, scale, dropout, place, seed, rate and schedule: everything that runs trained together may differ in. Dropout is on in each."""
     return [
         make(world),
         make(world, name="large", adapter={"rank": 4, "alpha": 3, "dropout": 0.3}),
         make(world, adapter={"placement": "all", "modules": ["mlp"]}, watch={"evaluations": 1}),
-        make(world, adapter={"layers": [3]}, train={"learning_rate": 3e-3, "schedule": "constant", "gradient_clip": None}),
+        make(
+            world,
+            adapter={"layers": [3]},
+            seed=7,
+            data={"order_seed": 0},
+            train={"learning_rate": 3e-3, "schedule": "constant", "gradient_clip": None},
+        ),
     ]
 
 

@@ -45,10 +45,10 @@ def _at_least_fp32(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def kl_divisor(reduction: Reduction, n_scored: int, n_sequences: int) -> int:
-    """What the summed KL of a step is divided by.
+def kl_divisor(reduction: Reduction, n_scored: Tensor, n_sequences: int) -> Tensor:
+    """What the summed KL of a step is divided by; a scalar where `n_scored` is, so that no device has to be waited for.
 
     mean: nats per scored token, the same whatever the context length. sum: the authors' `batchmean`, a sum over positions and a mean over
     sequences, about a thousand times larger, which their gradient clip at 1.0 then turns into a step of fixed length.
     """
-    return max(1, n_scored if reduction == "mean" else n_sequences)
+    return (n_scored if reduction == "mean" else torch.full_like(n_scored, n_sequences)).clamp(min=1)

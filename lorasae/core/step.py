@@ -47,6 +47,11 @@ class Gradients(Protocol):
         ...
 
 
+def n_scored_of(micro_batches: Sequence[Tensor], special_tokens: SpecialTokens) -> Tensor:
+    """How many positions of a step are scored; a scalar on its device."""
+    return torch.stack([special_tokens.scored_positions(ids).sum() for ids in micro_batches]).sum()
+
+
 @dataclass(frozen=True)
 class ReferenceGradients:
     """Two full forward passes of the model as it is, one of them with hooks, and autograd."""
@@ -59,14 +64,14 @@ class ReferenceGradients:
     def accumulate(self, micro_batches: Sequence[Tensor]) -> float:
         """As in Gradients."""
         train_adapter_only(self.model)
-        n_scored = sum(int(self.special_tokens.scored_positions(ids).sum()) for ids in micro_batches)
+        n_scored = n_scored_of(micro_batches, self.special_tokens)
         divisor = kl_divisor(self.reduction, n_scored, sum(len(ids) for ids in micro_batches))
-        total = 0.0
+        total = torch.zeros_like(n_scored, dtype=torch.float64)
         for ids in micro_batches:
             kl_sum = self._student_kl(ids)
             (kl_sum / divisor).backward()
-            total += kl_sum.item()
-        return total / max(1, n_scored)
+            total += kl_sum.detach()
+        return (total / n_scored.clamp(min=1)).item()
 
     def _student_kl(self, ids: Tensor) -> Tensor:
         """Sum of the KL over the scored positions of one micro-batch, with gradients to the adapter."""

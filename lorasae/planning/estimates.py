@@ -17,7 +17,11 @@ from lorasae.sources.published_models import ModelSizes, Projection
 
 Verdict = Literal["fits", "tight", "does not fit"]
 TIGHT_FROM = 0.75  # of the memory there is
-BEFORE_CONDITIONS, DURING_CONDITIONS, AFTER_CONDITIONS = 3, 3, 5  # forward passes over the text of each evaluation
+BEFORE_CONDITIONS, DURING_CONDITIONS, AFTER_CONDITIONS = (
+    3,
+    2,
+    3,
+)  # what no adapter changes is measured once; forward passes over the text of each evaluation
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 _LIBRARIES = {"cpu": 560e6, "cuda": 600e6}  # Python, PyTorch and transformers in memory; on a GPU its context and kernels

@@ -15,6 +15,7 @@ lock             held by the process at work, for as long as it lives
 checkpoints/     where it can be taken up again (lorasae/store/checkpoints.py)
 start/           the adapter that it began with, and from.json about it, if it did not begin afresh (lorasae/store/started_from.py)
 heldout.npy      the held-out tokens, so that anyone can measure on the same text
+before.npz       what no adapter changes, measured on it once (lorasae/training/known_before.py)
 part.json        which of them the short evaluations during training use (lorasae/training/heldout_part.py)
 adapter/         the adapter in PEFT format
 published.json   where it was published last, and what was measured there (lorasae/publishing/publish.py)
@@ -68,6 +69,7 @@ class Run:
         self.adapter = self.folder / "adapter"
         self.heldout = self.folder / "heldout.npy"
         self.part_file = self.folder / "part.json"
+        self.before_file = self.folder / "before.npz"
         self.log = self.folder / "run.log"
         self.replay = self.folder / "replay.jsonl"
         self.metrics_file = self.folder / "metrics.jsonl"

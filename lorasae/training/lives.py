@@ -90,7 +90,7 @@ def _computed(benches: Sequence[Workbench], step: int, at_once: int) -> list[Com
     """The gradients of one step for the adapters of these runs, which have the same text and the same loss."""
     began = time.monotonic()
     first = benches[0]
-    chunks = step_chunks(first.corpus.train, first.config.seed, step, first.config.sequences_per_step)
+    chunks = step_chunks(first.corpus.train, first.config.order_seed, step, first.config.sequences_per_step)
     for bench in benches:
         bench.optimizer.zero_grad(set_to_none=True)
     gradients = first.shop.gradients(first.way.step, first.config.train.kl_reduction, [bench.student for bench in benches])

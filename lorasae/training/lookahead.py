@@ -36,7 +36,7 @@ class Lookahead:
 
     def __init__(self, corpus: Chunks, config: RunConfig, device: torch.device) -> None:
         self._corpus, self._device = corpus, device
-        self._seed, self._per_step = config.seed, config.sequences_per_step
+        self._seed, self._per_step = config.order_seed, config.sequences_per_step
         self._at_once = max(1, TOKENS_AT_ONCE[device.type] // corpus.shape[1])
         self._gradients: FastGradients | None = None
         self._blocks: dict[int, Frozen] = {}

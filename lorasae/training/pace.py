@@ -5,7 +5,7 @@ from collections import deque
 from lorasae.config import RunConfig
 
 _STEPS = 50  # the latest ones say how fast it goes now
-_CONDITIONS_PART, _CONDITIONS_ALL = 3, 5  # measured during training, and at the end
+_CONDITIONS_PART, _CONDITIONS_ALL = 2, 3  # measured during training, and at the end: the others are known from before it
 _FORWARDS_PER_STEP = 4  # of one micro-batch: the original model, the adapted one, and a backward pass that costs two
 
 

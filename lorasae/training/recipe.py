@@ -15,7 +15,7 @@ taken up later all the same.
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ from lorasae.core.conditions import ALL, BEFORE, Condition
 from lorasae.core.evaluate import Measurement, measure
 from lorasae.core.step import StepOutcome, learning_rate_at, moved
 from lorasae.errors import LabError
-from lorasae.sources.data import Chunks, micro_batches
+from lorasae.sources.data import micro_batches
 from lorasae.sources.hub_access import HubToken, asking_as, fetching_at_most, token_from_stdin
 from lorasae.sources.loading import check_measured
 from lorasae.store.checkpoints import newest_checkpoint, write_checkpoint
 from lorasae.store.replay import forget_frames_after
 from lorasae.store.run_folder import Run
 from lorasae.training.heldout_part import choose_part
+from lorasae.training.known_before import Known, keep_known
 from lorasae.training.lives import Computed, Life, Wanted, lived
 from lorasae.training.memory import peak_memory_bytes
 from lorasae.training.pace import evaluated_steps
@@ -94,7 +95,7 @@ def _train_and_measure(bench: Workbench, report: Report, stop: StopRequest) -> L
     report.progress(0.0, bench.pace.last_evaluation_s)
     if reached:
         recorder.record(reached)
-    after = measure_heldout(bench, ALL, bench.corpus.heldout, report, stop)
+    after = measure_heldout(bench, ALL, None, report, stop)
     report.phase("saving", "adapter and result")
     return save(bench, after, reached)
 
@@ -118,10 +119,11 @@ def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     report.phase("measuring", "what the SAE costs before training")
     conditions: tuple[Condition, ...] = (*BEFORE, "adapted_sae") if bench.config.adapter.start else BEFORE
     shared = bench.shop.before  # no adapter has learned yet: what one run of this process measured is true of all
-    before = bench.shop.before = shared or measure_heldout(bench, conditions, bench.corpus.heldout, report, stop, trained=False)
+    before = bench.shop.before = shared or measure_heldout(bench, conditions, None, report, stop, trained=False)
     for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
         check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
     choose_part(bench.run, before)
+    keep_known(bench.run, before)
     report.row({"step": 0, **_values(before)})
 
 
@@ -191,14 +193,16 @@ def move(bench: Workbench, step: int, kl: float) -> tuple[float, StepOutcome]:
 def measure_heldout(
     bench: Workbench,
     conditions: tuple[Condition, ...],
-    chunks: Chunks,
+    rows: Sequence[int] | None,
     report: Report | None = None,
     stop: StopRequest | None = None,
     *,
     trained: bool = True,
 ) -> Measurement:
-    """Measure conditions on held-out chunks; a stop is heeded, and progress told, between batches."""
-    started = time.monotonic()
+    """Measure conditions on these held-out sequences, None for all; a stop is heeded, and progress told, between batches."""
+    started, known = time.monotonic(), Known.of(bench.run)
+    chunks = bench.corpus.heldout if rows is None else bench.corpus.heldout[list(rows)]
+    left = known.left(conditions)
 
     def batches(size: int) -> Iterator[torch.Tensor]:
         n_batches = -(-len(chunks) // size)
@@ -212,12 +216,12 @@ def measure_heldout(
             yield batch
 
     def measured(size: int) -> Measurement:
-        return measure(bench.model, batches(size), bench.loaded.saes, bench.loaded.special_tokens, conditions)
+        return measure(bench.model, batches(size), bench.loaded.saes, bench.loaded.special_tokens, left)
 
     with in_use(bench.model, bench.adapter):
         measurement = in_portions([bench], measured)
-    bench.pace.measuring_took(time.monotonic() - started, -(-len(chunks) // bench.way.micro_batch_size), len(conditions))
-    return measurement
+    bench.pace.measuring_took(time.monotonic() - started, -(-len(chunks) // bench.way.micro_batch_size), len(left))
+    return known.added_to(measurement, conditions, rows)
 
 
 def _values(measurement: Measurement) -> dict[str, float | None]:

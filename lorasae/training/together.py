@@ -1,7 +1,7 @@
 """Several runs trained in one process, from one pass over what is frozen. Each is what it would have been alone, folder and all.
 
-Runs can be trained together if they read the same text in the same steps through the same model and SAEs; they may differ in their
-adapter and in what the optimizer does with its gradient. One that is broken off goes on alone, as any run does.
+Runs can be trained together if they read the same text, in the same order and steps, through the same model and SAEs; they may differ
+in their adapter and in what the optimizer does with its gradient. One that is broken off goes on alone, as any run does.
 """
 
 import json
@@ -18,9 +18,11 @@ from lorasae.training.workshop import workshop
 # What runs that are trained together may differ in: of their name, of their adapters, of the optimizer, of what is watched.
 _OWN = {
     "name": True,
+    "seed": True,
     "watch": True,
     "trust_measured": True,
     "adapter": {"rank", "alpha", "dropout", "placement", "layers", "modules"},
+    "data": {"order_seed"},  # in other words: the order that it comes to is compared
     "train": {"learning_rate", "schedule", "warmup_fraction", "weight_decay", "gradient_clip"},
 }
 
@@ -29,7 +31,7 @@ def groups(configs: Sequence[RunConfig]) -> list[list[int]]:
     """Which of these settings can be trained together: their places in the list, in its order."""
     found: dict[str, list[int]] = {}
     for index, config in enumerate(configs):
-        shared = config.model_dump(mode="json", exclude=_OWN)  # type: ignore[arg-type]
+        shared = [config.order_seed, config.model_dump(mode="json", exclude=_OWN)]  # type: ignore[arg-type]
         found.setdefault(json.dumps(shared, sort_keys=True), []).append(index)
     return list(found.values())
 

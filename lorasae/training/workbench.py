@@ -15,7 +15,7 @@ from lorasae.core.hook_points import HookPoint, module_path, place
 from lorasae.core.randomness import Randomness
 from lorasae.core.step import Student
 from lorasae.errors import LabError
-from lorasae.sources.data import Chunks, Corpus
+from lorasae.sources.data import Corpus
 from lorasae.sources.loading import Loaded
 from lorasae.store.checkpoints import Checkpoint
 from lorasae.store.device_turns import Turn
@@ -60,9 +60,9 @@ class Workbench:
         self.go(replace(self.way, micro_batch_size=max(1, at_once // 2), frozen="with the step"))
 
     @property
-    def part(self) -> Chunks:
-        """Held-out chunks that an evaluation during training uses."""
-        return self.corpus.heldout[part_of(self.run, len(self.corpus.heldout))]
+    def part(self) -> list[int]:
+        """Which held-out sequences an evaluation during training uses."""
+        return part_of(self.run, len(self.corpus.heldout))
 
 
 def snapshot(bench: Workbench, step: int) -> Checkpoint:

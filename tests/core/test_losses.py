@@ -78,6 +78,6 @@ def test_cross_entropy_of_bf16_logits_is_fp32() -> None:
 
 
 def test_divisors_are_tokens_for_mean_and_sequences_for_sum_and_never_zero() -> None:
-    assert kl_divisor("mean", n_scored=30, n_sequences=4) == 30
-    assert kl_divisor("sum", n_scored=30, n_sequences=4) == 4
-    assert kl_divisor("mean", n_scored=0, n_sequences=4) == 1
+    assert kl_divisor("mean", n_scored=torch.tensor(30), n_sequences=4) == 30
+    assert kl_divisor("sum", n_scored=torch.tensor(30), n_sequences=4) == 4
+    assert kl_divisor("mean", n_scored=torch.tensor(0), n_sequences=4) == 1

@@ -23,7 +23,7 @@ from lorasae.core.hook_points import HookPoint
 from lorasae.core.losses import Reduction, kl_divisor
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
-from lorasae.core.step import Student
+from lorasae.core.step import Student, n_scored_of
 
 
 @dataclass(frozen=True)
@@ -89,24 +89,23 @@ class FastGradients:
 
     def accumulate_each(self, micro_batches: Sequence[Tensor], frozen: Sequence[Frozen] | None = None) -> list[float]:
         """Add to every adapter the gradient it would get alone. Returns each one's KL in nats per scored token."""
-        scored = [self._special_tokens.scored_positions(ids) for ids in micro_batches]
-        n_scored = int(torch.stack([each.sum() for each in scored]).sum())
+        n_scored = n_scored_of(micro_batches, self._special_tokens)
         divisor = kl_divisor(self._reduction, n_scored, sum(len(ids) for ids in micro_batches))
         maps = [self._learning(student) for student in self._students]
-        totals = torch.zeros(len(self._students), dtype=torch.float64)
+        totals = torch.zeros(len(self._students), dtype=torch.float64, device=n_scored.device)
         for index, ids in enumerate(micro_batches):
             known = frozen[index] if frozen else self.frozen(ids)
-            kls = self._kl_sums(ids, known, scored[index], maps)
-            (torch.stack(kls).sum() / divisor).backward()
-            totals += torch.stack(kls).detach().to("cpu", torch.float64)
-        return (totals / max(1, n_scored)).tolist()
+            kls = torch.stack(self._kl_sums(ids, known, maps))
+            (kls.sum() / divisor).backward()
+            totals += kls.detach()
+        return (totals / n_scored.clamp(min=1)).tolist()  # the step's one wait for the device
 
     def _learning(self, student: Student) -> AdaptedMaps:
         for parameter in adapter_parameters(self._model, student.adapter):
             parameter.requires_grad_(True)  # PEFT lets only the adapter in use learn
         return AdaptedMaps(self._model, student.adapter)
 
-    def _kl_sums(self, ids: Tensor, frozen: Frozen, scored: Tensor, maps: Sequence[AdaptedMaps]) -> list[Tensor]:
+    def _kl_sums(self, ids: Tensor, frozen: Frozen, maps: Sequence[AdaptedMaps]) -> list[Tensor]:
         """Of each adapter: the KL summed over the scored positions, with its gradient."""
         insertions = self._insertions(ids)
         hidden = []
@@ -114,7 +113,7 @@ class FastGradients:
             with student.randomness.in_use() if student.randomness else nullcontext():
                 stream = self._decoder.through(frozen.stream, self._first_adapted, self._decoder.n_layers, its_maps, insertions)
             hidden.append(self._decoder.final(stream).flatten(0, 1))
-        return kl_sums(self._decoder.head, frozen.teacher.flatten(0, 1), hidden, scored.flatten())
+        return kl_sums(self._decoder.head, frozen.teacher.flatten(0, 1), hidden, self._special_tokens.scored_positions(ids).flatten())
 
     def _insertions(self, ids: Tensor) -> Insertions:
         spliced = self._special_tokens.spliced_positions(ids)[..., None]
