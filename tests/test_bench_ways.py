@@ -187,7 +187,6 @@ def test_what_cannot_fit_into_memory_is_refused_before_anything_is_made():
         (Asked("gemma-2-2c"), "Nearest: gemma-2-2b"),
         (Asked("gpt2", layer=12), "The model has 12 layers, 0 to 11"),
         (Asked("gpt2", context=2048), "The model knows positions up to 1024"),
-        (Asked("pocket", context=1024), "The model knows positions up to 256"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_sentence(asked, problem):

@@ -34,7 +34,9 @@ def answer_problems(app: FastAPI) -> None:
     async def mistaken(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        return problem(str(LabError(f"{where} was given", str(first["msg"]), "Correct it and try again")), 400)
+        return problem(
+            str(LabError(f"{where} was given", str(first["msg"]).removeprefix("Value error, "), "Correct it and try again")), 400
+        )
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:

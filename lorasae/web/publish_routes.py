@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import FastAPI, Request
 from huggingface_hub import HfApi, get_token
 from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, StringConstraints
-from pydantic_core import PydanticCustomError
 
 from lorasae.errors import LabError
 from lorasae.lab import Lab
@@ -28,7 +27,7 @@ from lorasae.web.logins import login_of
 
 def _named(name: str) -> str:
     if not is_repo_id(name):
-        raise PydanticCustomError("name", NO_NAME)  # type: ignore[arg-type]
+        raise ValueError(NO_NAME)
     return name
 
 

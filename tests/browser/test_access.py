@@ -27,8 +27,13 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(700)
 
 
-@pytest.mark.parametrize("look", LOOKS)
-@pytest.mark.parametrize("name", PAGES)
+# test_inspect.py looks at these in light and dark, with a text of its own.
+LOOKED_AT_THERE = ("inspect", "feature", "steer")
+
+
+@pytest.mark.parametrize(
+    ("name", "look"), [(name, look) for name in PAGES for look in LOOKS if look == "phone" or name not in LOOKED_AT_THERE]
+)
 def test_no_serious_accessibility_finding(visit, name, look):
     seen = visit(PAGES[name], **LOOKS[look])
     settled(seen.page)

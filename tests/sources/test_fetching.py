@@ -117,9 +117,9 @@ def test_content_with_another_hash_than_stated_is_refused_and_not_kept(hub, hub_
 @pytest.mark.parametrize(
     ("repository", "name", "said"),
     [
-        ("org/nothing", "a", "neither a folder here nor a repository on the Hub"),
+        ("org/nothing", "a", "org/nothing is no repository on the Hub that you may see"),
         ("org/saes", "nothing.npz", "org/saes lacks a file"),
-        ("no such name!", "a", "neither a folder here nor a repository"),
+        ("no such name!", "a", "no such name! is no repository on the Hub that you may see"),
     ],
 )
 def test_what_is_not_there_is_told_in_a_sentence(hub, repository, name, said):
