@@ -105,12 +105,14 @@ def sweep_command(options: argparse.Namespace) -> None:
     from lorasae.training.together import groups
 
     bases = [config_from(argparse.Namespace(**{**vars(options), "sae": each, "rank": None})) for each in _one_by_one(options.sae)]
-    values = dict(_values_to_try(each) for each in options.vary)
+    values = _values_to_try(options.vary)
+    if options.rank and "adapter.rank" in values:
+        raise LabError("A sweep over ranks was asked for", "Both --rank and --vary adapter.rank name them", "Leave one of them out")
     asked = [
-        (", ".join(filter(None, (", ".join(map(str, base.saes)), what))), rank, _at_rank(config, rank))
+        (", ".join(filter(None, (", ".join(map(str, base.saes)), what))), each.adapter.rank, each)
         for base in bases
         for what, config in varied(base, values)
-        for rank in options.rank
+        for each in ([_at_rank(config, rank) for rank in dict.fromkeys(options.rank)] if options.rank else [config])
     ]
     rows: dict[str, dict[int, str]] = {name: {} for name, _, _ in asked}
     try:
@@ -118,19 +120,25 @@ def sweep_command(options: argparse.Namespace) -> None:
             for (name, rank, _), result in _adapt_together_and_show([asked[index] for index in group]):
                 rows[name][rank] = value_with_error(result["results"], "gap_closed")
     finally:
-        print(f"\n{sweep_table(rows, options.rank)}")
+        print(f"\n{sweep_table(rows, sorted({rank for _, rank, _ in asked}))}")
 
 
-def _values_to_try(assignment: str) -> tuple[str, list[Any]]:
-    """`setting=value,value` as its parts."""
-    setting, equals, values = assignment.partition("=")
-    if not equals:
-        raise LabError(f"--vary {assignment} was given", "It has no =", "Write it as --vary train.learning_rate=1e-3,4e-3")
-    return setting, [_yaml_value(f"--vary {assignment}", value) for value in values.split(",")]
+def _values_to_try(assignments: Sequence[str]) -> dict[str, list[Any]]:
+    """Each `setting=value,value` as its parts."""
+    found: dict[str, list[Any]] = {}
+    for assignment in assignments:
+        setting, equals, values = (part.strip() for part in assignment.partition("="))
+        asked, remedy = f"--vary {assignment} was given", "Write it as --vary train.learning_rate=1e-3,4e-3"
+        if not equals or not setting or not all(value.strip() for value in values.split(",")):
+            raise LabError(asked, "It has no =" if not equals else "A name or a value is missing", remedy)
+        if setting in found:
+            raise LabError(asked, f"{setting} was to be varied already", "Give all its values at once, with commas between them")
+        found[setting] = [_yaml_value(f"--vary {assignment}", value) for value in dict.fromkeys(values.split(","))]
+    return found
 
 
 def _adapt_together_and_show(asked: list[tuple[str, int, RunConfig]]) -> Iterator[tuple[tuple[str, int, RunConfig], dict[str, Any]]]:
-    """Train these together, and of each print what it reached; the first that failed is told when the others have been shown."""
+    """Train these together, and of each print what it reached, or why it did not and how it goes on."""
     from lorasae.terminal import SharedProgress
     from lorasae.training.together import adapt_together
 
@@ -145,9 +153,11 @@ def _adapt_together_and_show(asked: list[tuple[str, int, RunConfig]]) -> Iterato
             print(f"\n{title}")
             _show(run, outcome)
             yield each, outcome
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
+    problems = [(title, outcome) for title, outcome in zip(titles, outcomes, strict=True) if isinstance(outcome, Exception)]
+    for title, problem in problems[1:]:
+        print(f"\n{title}: {problem}", file=sys.stderr)
+    for _, problem in problems[:1]:
+        raise problem
 
 
 def _one_by_one(saes: list[list[str]] | None) -> list[list[list[str]] | None]:
@@ -300,7 +310,9 @@ def parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="one run per SAE, rank and varied setting, trained together where they can be, and a table")
     _add_settings(sweep)
-    sweep.add_argument("--rank", nargs="+", type=int, default=[16], help="ranks; alpha / rank stays what it is")
+    sweep.add_argument(
+        "--rank", nargs="+", type=int, default=[], help="ranks, with alpha / rank as it is; the settings' own if none is given"
+    )
     sweep.add_argument(
         "--vary",
         action="append",

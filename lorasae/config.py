@@ -90,7 +90,7 @@ class TrainConfig(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip: float | None = Field(default=1.0, gt=0)
     kl_reduction: Literal["mean", "sum"] = "mean"  # sum over positions, mean over sequences: the authors' "batchmean"
-    fast: bool = True  # the fast step, where the model has one; off: the plain reference step
+    fast: bool = True  # steps by the fast step, where the model has one; off: by the plain reference. Evaluations are not affected
 
 
 class WatchConfig(Settings):

@@ -178,7 +178,7 @@ FIELDS: dict[str, Field] = {
     field.setting: field for field in (TOKENS, *MODEL_DETAILS, *DATASET, *(field for group in GROUPS.values() for field in group))
 }
 LABELS = {setting: field.label for setting, field in FIELDS.items()}
-_MAY_BE_EMPTY = ("train.gradient_clip", "watch.checkpoint_every_steps", "model.revision", "data.config_name")
+_MAY_BE_EMPTY = ("train.gradient_clip", "data.order_seed", "watch.checkpoint_every_steps", "model.revision", "data.config_name")
 
 
 def shown(setting: str, value: Any) -> Any:

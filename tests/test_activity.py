@@ -126,7 +126,7 @@ def test_what_was_saved_is_found_again_by_the_same_run_and_sae_alone(opened, upp
     assert found is not None and same(found, activity) and np.array_equal(found.counted, activity.counted)
     assert cache.load(opened, opened.sae(None)) is None
     assert [path.parent.name for path in tmp_path.rglob("*.npz")] == [opened.run.run_id]
-    assert not list(opened.run.folder.rglob("*.npz"))
+    assert [path.name for path in opened.run.folder.rglob("*.npz")] == ["before.npz"]
 
 
 def test_another_adapter_or_another_sae_in_the_same_place_is_not_believed(opened, upper, activity, tmp_path, monkeypatch):

@@ -80,6 +80,15 @@ def test_a_setting_to_vary_that_does_not_exist_is_told(settings, capsys):
     assert "adapter.rnk" in capsys.readouterr().err
     assert main(["sweep", str(settings), "--vary", "rank"]) == 1
     assert "It has no =" in capsys.readouterr().err
+    for twice in (["--vary", "seed=1", "--vary", "seed=2"], ["--rank", "2", "--vary", "adapter.rank=1"], ["--vary", "seed=1,"]):
+        assert main(["sweep", str(settings), *twice]) == 1
+        assert capsys.readouterr().err.count(". ") >= 2
+
+
+def test_a_sweep_without_ranks_trains_the_settings_own(settings, capsys):
+    assert main(["sweep", str(settings), "--vary", "adapter.rank=1,3"]) == 0
+    table = capsys.readouterr().out.rpartition("gap closed")[2]
+    assert "r = 1" in table and "r = 3" in table and "r = 16" not in table
 
 
 def test_sweep_prints_a_table_of_ranks(settings, capsys):

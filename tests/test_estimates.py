@@ -119,7 +119,7 @@ def test_an_adapter_below_the_sae_pays_for_the_gradient_through_it():
 
 def test_evaluated_tokens_count_every_condition_of_every_evaluation():
     config = run_config({"data": {"heldout_tokens": 128 * 16}, "watch": {"evaluations": 2}})
-    assert evaluated_tokens(config) == 128 * (16 * (3 + 5) + 2 * 2 * 3)
+    assert evaluated_tokens(config) == 128 * (16 * (3 + 3) + 2 * 2 * 2)
 
 
 def test_a_run_of_twice_the_tokens_trains_twice_as_long():

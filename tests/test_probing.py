@@ -87,8 +87,8 @@ def test_a_finished_run_tells_the_speed_of_its_settings_better_than_a_measuremen
     assert told["known_from"] == "measured" and told["measured_in"] == {"own": True, "name": "mine"}
     assert told["tokens_per_s"] == pytest.approx(2000) and told["memory"]["measured_bytes"] == 7e8
     assert told["time"]["start_s"] == 20 and told["time"]["training_s"] == pytest.approx(147_456 / 2000)
-    final_s = 30  # over midnight, for 5 conditions; before training 3 more, and 4 times 3 on an eighth
-    assert told["time"]["evaluating_s"] == pytest.approx(final_s * (1 + 3 / 5 + 4 * 3 / 8 / 5))
+    final_s = 30  # over midnight, for 3 conditions; before training 3 more, and 4 times 2 on an eighth
+    assert told["time"]["evaluating_s"] == pytest.approx(final_s * (1 + 3 / 3 + 4 * 2 / 8 / 3))
 
 
 def test_the_name_of_a_run_is_told_to_its_owner_alone(probing, tmp_path):

@@ -442,3 +442,20 @@ def test_what_is_in_the_hub_s_cache_need_not_be_fetched(monkeypatch, tmp_path):
     assert still_to_fetch(config) == ["openai-community/gpt2", "gpt2-small-res-jb / blocks.8.hook_resid_pre"]
     (snapshot / "sae_weights.safetensors").write_bytes(b"")
     assert still_to_fetch(config) == ["openai-community/gpt2"]
+
+
+def test_what_was_measured_on_another_text_is_not_believed(world, tmp_path):
+    """The text was edited between a first measurement and the first checkpoint."""
+    text = tmp_path / "text.txt"
+    whole = (world / "text.txt").read_text()
+    text.write_text(whole)
+    store, settings = RunStore(tmp_path), {"data": {"source": str(text)}}
+    run = store.create(tiny_run(world, **settings))
+    with pytest.raises(RuntimeError, match="lights"):
+        adapt(run, CrashAt(0))
+    text.write_text("\n\n".join(reversed(whole.split("\n\n"))))
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    adapt(run)
+    fresh = store.create(tiny_run(world, **settings))
+    adapt(fresh)
+    assert values(run) == values(fresh)

@@ -98,6 +98,8 @@ def test_settings_that_change_text_model_or_loss_are_in_groups_of_their_own(worl
     configs = [*different(world), plain(world, seed=1), plain(world, data={"context_length": 32}), plain(world, name="x")]
     configs += [plain(world, saes=[{"release": str(world / "sae_2")}]), plain(world, train={"kl_reduction": "sum"})]
     assert groups(configs) == [[0, 1, 2, 3, 6], [4], [5], [7], [8]]
+    begun = plain(world, adapter={"start": "somebody/adapter"})
+    assert groups([begun, plain(world), begun]) == [[0], [1], [2]]  # whether each may begin so is asked of it alone
 
 
 class At(Nobody):

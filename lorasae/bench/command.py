@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorasae.errors import LabError
+
 if TYPE_CHECKING:
     from lorasae.bench.subject import Asked, Subject
 
-_QUICK_ROUNDS, _QUICK_STEPS = 2, 3
+_QUICK_ROUNDS, _QUICK_STEPS, _QUICK_CONTEXT = 2, 2, 256
 
 
 def bench_command(options: argparse.Namespace) -> None:
@@ -20,6 +22,8 @@ def bench_command(options: argparse.Namespace) -> None:
 
     if options.threads:
         torch.set_num_threads(options.threads)
+    for path in filter(None, (options.json, options.plot)):
+        _refuse_without_folder(Path(path))
     asked = _asked(options)
     facts = machine_facts(asked.device)
     print(said(facts), file=sys.stderr)
@@ -89,6 +93,12 @@ def _race(asked: "Asked", options: argparse.Namespace, facts: dict[str, Any]) ->
         write_race(Path(options.plot), described, said(facts), runs)
 
 
+def _refuse_without_folder(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        found = f"There is no folder {path.absolute().parent}"
+        raise LabError(f"The file {path} was to be written", found, "Make the folder, or name another file")
+
+
 def _write_json(path: str, content: dict[str, Any]) -> None:
     Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -99,7 +109,10 @@ def _asked(options: argparse.Namespace) -> "Asked":
 
     sae = SAERef(release=options.sae[0], sae_id=" ".join(options.sae[1:])) if options.sae else None
     names = ("model", "context", "dtype", "device", "layer", "width", "l0", "rank", "placement", "sequences", "dropout", "seed")
-    return Asked(sae=sae, **{name: getattr(options, name) for name in names})
+    wished = {name: getattr(options, name) for name in names}
+    if options.quick and wished["context"] is None:
+        wished["context"] = _QUICK_CONTEXT
+    return Asked(sae=sae, **wished)
 
 
 def _described(measured: "Subject") -> str:
@@ -139,7 +152,7 @@ def add_bench_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     bench.add_argument("--ways", nargs="+", metavar="WAY", help="ways to measure (all that fit)")
     bench.add_argument("--rounds", type=int, help="interleaved rounds (5)")
     bench.add_argument("--steps", type=int, help="optimizer steps per turn (what takes the slowest way three seconds)")
-    bench.add_argument("--quick", action="store_true", help="two rounds of three steps: under a minute with the pocket model")
+    bench.add_argument("--quick", action="store_true", help="two rounds of two steps of 256 tokens: about a minute with the pocket model")
     bench.add_argument("--no-peak", action="store_true", help="do not measure matrix products")
     bench.add_argument("--json", metavar="FILE", help="everything measured")
     bench.add_argument("--plot", metavar="FILE", help="the ratios as .svg, .html or .png")

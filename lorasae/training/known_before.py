@@ -18,12 +18,12 @@ from lorasae.store.run_folder import Run
 UNCHANGED: tuple[Condition, ...] = ("original_sae", "zero")
 
 
-def keep_known(run: Run, before: Measurement) -> None:
-    """Keep what the measurement before training found on the whole held-out text."""
+def keep_known(run: Run, before: Measurement, corpus: str) -> None:
+    """Keep what the measurement before training found on the whole held-out text; `corpus` is the text's fingerprint."""
     sums = {f"ce_{name}": before.ce_sums[name] for name in UNCHANGED if name in before.ce_sums}
     sums |= {f"kl_{name}": before.kl_sums[name] for name in UNCHANGED if name in before.kl_sums}
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **sums)
+    np.savez(content, allow_pickle=False, corpus=np.array(corpus), **sums)
     replace_file(run.before_file, content.getvalue())
 
 
@@ -34,12 +34,13 @@ class Known:
     sums: Mapping[str, PerSequence]
 
     @staticmethod
-    def of(run: Run) -> "Known":
-        """What is kept of a run."""
+    def of(run: Run, corpus: str) -> "Known":
+        """What is kept of a run and still true: it was measured on this text."""
         if not run.before_file.exists():
             return Known({})
         with np.load(run.before_file, allow_pickle=False) as kept:
-            return Known(dict(kept))
+            sums = dict(kept)
+        return Known(sums) if str(sums.pop("corpus")) == corpus else Known({})
 
     def left(self, conditions: Sequence[Condition]) -> tuple[Condition, ...]:
         """The conditions that are still to be measured."""

@@ -123,7 +123,7 @@ def measure_before(bench: Workbench, report: Report, stop: StopRequest) -> None:
     for hook_point, statistics in before.sites.items() if not bench.config.trust_measured else ():
         check_measured(hook_point, bench.loaded.cards[hook_point], statistics)
     choose_part(bench.run, before)
-    keep_known(bench.run, before)
+    keep_known(bench.run, before, bench.corpus.fingerprint)
     report.row({"step": 0, **_values(before)})
 
 
@@ -200,7 +200,7 @@ def measure_heldout(
     trained: bool = True,
 ) -> Measurement:
     """Measure conditions on these held-out sequences, None for all; a stop is heeded, and progress told, between batches."""
-    started, known = time.monotonic(), Known.of(bench.run)
+    started, known = time.monotonic(), Known.of(bench.run, bench.corpus.fingerprint)
     chunks = bench.corpus.heldout if rows is None else bench.corpus.heldout[list(rows)]
     left = known.left(conditions)
 

@@ -133,7 +133,7 @@ def _n_threads(bench: Workbench, before: Way | None, shop: Workshop) -> int | No
 
 def _piece_of_a_step(bench: Workbench) -> Callable[[], None]:
     """Computes a gradient of so many sequences of a micro-batch as take about TRIED_S, and leaves no trace."""
-    chunks = step_chunks(bench.corpus.train, bench.config.seed, 0, bench.config.sequences_per_step)
+    chunks = step_chunks(bench.corpus.train, bench.config.order_seed, 0, bench.config.sequences_per_step)
 
     gradients = bench.shop.gradients(bench.way.step, bench.config.train.kl_reduction, [replace(bench.student, randomness=Randomness(0))])
 

@@ -31,7 +31,8 @@ def groups(configs: Sequence[RunConfig]) -> list[list[int]]:
     """Which of these settings can be trained together: their places in the list, in its order."""
     found: dict[str, list[int]] = {}
     for index, config in enumerate(configs):
-        shared = [config.order_seed, config.model_dump(mode="json", exclude=_OWN)]  # type: ignore[arg-type]
+        alone = index if config.adapter.start else None  # whether it may begin so is asked of each run by itself
+        shared = [alone, config.order_seed, config.model_dump(mode="json", exclude=_OWN)]  # type: ignore[arg-type]
         found.setdefault(json.dumps(shared, sort_keys=True), []).append(index)
     return list(found.values())
 

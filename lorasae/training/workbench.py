@@ -57,6 +57,7 @@ class Workbench:
 
     def halve(self, at_once: int) -> None:
         """Compute half as many sequences at once from now on as the `at_once` that did not fit, and hold nothing for later."""
+        self.shop.lookahead = None
         self.go(replace(self.way, micro_batch_size=max(1, at_once // 2), frozen="with the step"))
 
     @property

@@ -88,7 +88,8 @@ class FastGradients:
         return kl
 
     def accumulate_each(self, micro_batches: Sequence[Tensor], frozen: Sequence[Frozen] | None = None) -> list[float]:
-        """Add to every adapter the gradient it would get alone. Returns each one's KL in nats per scored token."""
+        """Add to every adapter the gradient it would get alone; their parameters can be trained from then on. Returns each one's KL in nats
+        per scored token."""
         n_scored = n_scored_of(micro_batches, self._special_tokens)
         divisor = kl_divisor(self._reduction, n_scored, sum(len(ids) for ids in micro_batches))
         maps = [self._learning(student) for student in self._students]
