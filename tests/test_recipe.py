@@ -19,7 +19,7 @@ from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
 from lorasae.training.recipe import adapt
 from lorasae.training.supervision import Nobody, Stopped
-from tests.tiny_world import tiny_run, write_lossy_sae
+from tests.tiny_world import CrashAt, tiny_run, write_lossy_sae
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,17 +86,6 @@ def test_the_same_settings_give_the_same_bits(world, uninterrupted, tmp_path):
     assert adapter_bytes(again) == adapter_bytes(uninterrupted) and lasting(again) == lasting(uninterrupted)
     other = finished(tmp_path, tiny_run(world, seed=1))
     assert adapter_bytes(other) != adapter_bytes(uninterrupted)
-
-
-class CrashAt(Nobody):
-    """Fails while step `step` is reported: as sudden as the process can be to itself."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def row(self, row, n_steps):
-        if row["step"] == self.step:
-            raise RuntimeError("the lights went out")
 
 
 @pytest.mark.parametrize("step", range(13))

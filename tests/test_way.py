@@ -19,10 +19,9 @@ from lorasae.store.runs import RunStore
 from lorasae.training import recipe, setting_up
 from lorasae.training.portions import is_out_of_memory
 from lorasae.training.recipe import adapt
-from lorasae.training.supervision import Nobody
 from lorasae.training.threads import fastest, threads_put_back
 from lorasae.training.way import Way, record_way, recorded_way
-from tests.tiny_world import tiny_run
+from tests.tiny_world import CrashAt, tiny_run
 
 ROOT = Path(__file__).parents[1]
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
@@ -73,15 +72,6 @@ def adapter(run: Run) -> dict[str, torch.Tensor]:
 def same_bits(one: Run, other: Run) -> bool:
     a, b = adapter(one), adapter(other)
     return all(torch.equal(tensor, b[name]) for name, tensor in a.items())
-
-
-class CrashAt(Nobody):
-    def __init__(self, step):
-        self.step = step
-
-    def row(self, row, n_steps):
-        if row["step"] == self.step:
-            raise RuntimeError("the lights went out")
 
 
 def test_a_run_says_by_which_step_it_was_trained_and_why(world, tmp_path):

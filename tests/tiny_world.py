@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lorasae.config import DataConfig, RunConfig, run_config
 from lorasae.sources.data import Corpus, prepare, step_chunks
+from lorasae.training.supervision import Nobody
 from tests.core.toys import D_IN, tiny_model
 
 ALPHABET = string.ascii_lowercase + " .,\n"
@@ -83,3 +84,14 @@ def tiny_run(world: Path, **sections: Any) -> RunConfig:
     for name, changes in sections.items():
         values[name] = {**values[name], **changes} if isinstance(changes, dict) else changes
     return run_config(values)
+
+
+class CrashAt(Nobody):
+    """Fails while step `step` is reported: as sudden as the process can be to itself."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def row(self, row: dict[str, Any], n_steps: int) -> None:
+        if row["step"] == self.step:
+            raise RuntimeError("the lights went out")
