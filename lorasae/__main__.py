@@ -11,7 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 # Notices between libraries (peft uses a name that transformers is retiring) are nothing a user can act on.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
 
-from lorasae.cli import main  # noqa: E402
+from lorasae.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ from lorasae.bench.race_report import goals, race_table
 from lorasae.bench.report import as_table, rows
 from lorasae.bench.rounds import Turn
 from lorasae.bench.ways import WAYS, Way
-from lorasae.cli import main
+from lorasae.cli.main import main
 from lorasae.errors import LabError
 
 AUTHORS, REFERENCE = WAYS["authors"], WAYS["reference"]

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lorasae.cli import config_from, main, parser
+from lorasae.cli.main import main, parser
+from lorasae.cli.settings import config_from
+from lorasae.cli.terminal import result_table
 from lorasae.config import RunConfig
 from lorasae.metrics import LEARNED
 from lorasae.planning.config_text import command_line
 from lorasae.store.runs import RunStore
-from lorasae.terminal import result_table
 from tests.tiny_world import tiny_run
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,7 @@ def test_adapt_ends_with_the_table_and_eval_and_inspect_agree_with_it(settings, 
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("original + SAE", "adapted + SAE", "CE gap before", "CE gap after", "gap closed", "±"))
     (run,) = (tmp_path / "home" / "runs").iterdir()
+    assert "Trained by the fast step; " in printed and "Training took " in printed
     assert f"run: {run}" in printed and RunStore(tmp_path / "home").open(run.name).config.name == "first"
 
     assert main(["eval", run.name]) == 0
@@ -87,8 +89,24 @@ def test_a_setting_to_vary_that_does_not_exist_is_told(settings, capsys):
 
 def test_a_sweep_without_ranks_trains_the_settings_own(settings, capsys):
     assert main(["sweep", str(settings), "--vary", "adapter.rank=1,3"]) == 0
-    table = capsys.readouterr().out.rpartition("gap closed")[2]
-    assert "r = 1" in table and "r = 3" in table and "r = 16" not in table
+    printed = capsys.readouterr()
+    head, row = printed.out.strip().splitlines()[-2:]
+    assert "r = 1" in head and "r = 3" in head and "r = 16" not in head and row.count("±") == 2, "one row, a column for each rank"
+    assert "12/12" in printed.err and "/24" not in printed.err, "the bar counts the steps that both take together"
+
+
+def test_lists_can_be_varied(settings, capsys):
+    assert main(["sweep", str(settings), "--vary", "adapter.layers=[3], [2, 3]", "--vary", "adapter.modules=[attention]"]) == 0
+    table = capsys.readouterr().out.rpartition("gap closed  ")[2]
+    assert "layers [3], modules [attention]" in table and "layers [2, 3]" in table
+
+
+def test_a_run_that_fails_leaves_the_others_of_a_sweep_their_turn(settings, tmp_path, capsys):
+    gone = tmp_path / "gone.txt"
+    assert main(["sweep", str(settings), "--vary", f"data.source={gone},{yaml.safe_load(settings.read_text())['data']['source']}"]) == 1
+    printed = capsys.readouterr()
+    assert "not finished" in printed.out and printed.out.rpartition("gap closed  ")[2].count("±") == 1
+    assert f"source {gone}" in printed.out and "gone.txt" in printed.err
 
 
 def test_sweep_prints_a_table_of_ranks(settings, capsys):

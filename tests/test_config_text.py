@@ -7,7 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorasae.cli import config_from, parser
+from lorasae.cli.main import parser
+from lorasae.cli.settings import config_from
 from lorasae.config import PRESETS, RunConfig, run_config
 from lorasae.errors import LabError
 from lorasae.planning.config_text import command_line, config_of_yaml, differences, flat, nested, yaml_of

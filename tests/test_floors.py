@@ -70,6 +70,6 @@ def test_the_project_names_no_machine_and_no_registry():
 
 
 def test_browsing_costs_no_torch():
-    modules = "lorasae.config, lorasae.sources.catalog, lorasae.store.runs, lorasae.metrics, lorasae.cli"
+    modules = "lorasae.config, lorasae.sources.catalog, lorasae.store.runs, lorasae.metrics, lorasae.cli.main"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

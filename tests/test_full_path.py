@@ -68,7 +68,7 @@ FAILURES = {  # what the Hub does -> to which requests of a push
 }
 SESSION = """
 import json, sys
-from lorasae.cli import main
+from lorasae.cli.main import main
 from lorasae.home import home
 from lorasae.store.runs import RunStore
 

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from lorasae.cli import main
+from lorasae.cli.main import main
 from lorasae.config import SAERef, run_config
 from lorasae.errors import LabError
 from lorasae.planning.continuing import settings_to_continue

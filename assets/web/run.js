@@ -11,7 +11,7 @@ import { measuredNow, result } from "/lab/assets/result.js";
 import { runCharts } from "/lab/assets/run_charts.js";
 import { cameFrom, ending, runButtons } from "/lab/assets/run_head.js";
 import { Series } from "/lab/assets/series.js";
-import { inShort, settingsTable, spliced } from "/lab/assets/settings.js";
+import { computed, inShort, settingsTable, spliced } from "/lab/assets/settings.js";
 import { style } from "/lab/assets/style.js";
 import { gapSentence } from "/lab/assets/words.js";
 
@@ -122,7 +122,7 @@ function page(element, summary, defaults) {
       published.replaceChildren(...(run.results && run.may_act ? [section("Publish", publishing(run))] : []));
     }
     parts.result.update(run, series);
-    saes.replaceChildren(spliced(run.saes));
+    saes.replaceChildren(...[spliced(run.saes), computed(run)].filter(Boolean));
     const closedShare = run.headline?.gap_closed?.value;
     document.title = tabTitle(run, closedShare === undefined ? "" : show(closedShare, "fraction"));
   }

@@ -1,5 +1,5 @@
 // A run's settings as a table, in the words of the config file; what differs from the default stands out.
-import { h } from "/lab/assets/dom.js";
+import { duration, h } from "/lab/assets/dom.js";
 
 // A text by its name alone: where on the lab's machine a file lies says nothing.
 const textName = (source) => (source.startsWith("/") ? source.split("/").at(-1) : source);
@@ -82,6 +82,13 @@ export function settingsTable(config, defaults, saes = []) {
     changed.length ? table(changed) : h("p.lab-note", {}, "Every setting is the default."),
     h("details", {}, h("summary", {}, `All ${names.length} settings`), table(names)),
   );
+}
+
+// How the steps were computed, and how long that took; nothing of a run that has not ended, or that did not record it.
+export function computed({ computed: known }) {
+  const took = Object.entries(known?.seconds ?? {}).map(([doing, seconds]) => `${doing} took ${duration(seconds)}`);
+  const sentences = [known?.way, took.join(", ")].filter(Boolean).map((words) => `${words[0].toUpperCase()}${words.slice(1)}.`);
+  return sentences.length ? h("p.lab-note", {}, sentences.join(" ")) : null;
 }
 
 // The SAEs that were put into the model, with what was measured of them.

@@ -9,36 +9,12 @@ import yaml
 
 from lorasae.config import RunConfig, SAERef, overlay, run_config
 from lorasae.errors import LabError
+from lorasae.planning.flags import FLAGS
 
 CHOICES = ("name", "model.model", "model.revision", "saes", "data.source", "data.config_name", "data.split", "data.column")
 """Settings that say what is adapted and on which text; a preset is about all the others: how."""
 
-_FLAGS = {  # of `python -m lorasae adapt` (lorasae/cli.py); all else is given with --set
-    "name": "name",
-    "model.model": "model",
-    "model.dtype": "dtype",
-    "model.device": "device",
-    "adapter.rank": "rank",
-    "adapter.alpha": "alpha",
-    "adapter.placement": "placement",
-    "adapter.layers": "layers",
-    "adapter.modules": "modules",
-    "adapter.start": "start",
-    "data.source": "data",
-    "data.context_length": "context",
-    "train.tokens": "tokens",
-    "train.learning_rate": "lr",
-    "seed": "seed",
-}
-_WORDS = (
-    "name",
-    "model.model",
-    "model.dtype",
-    "model.device",
-    "adapter.placement",
-    "adapter.start",
-    "data.source",
-)  # read as they stand, not as YAML
+_FLAGS = {flag.setting: flag for flag in FLAGS}
 
 
 @dataclass(frozen=True)
@@ -123,7 +99,7 @@ def command_line(config: RunConfig, preset: str = "default") -> str:
         if name == "saes":
             words += _sae_words(config.saes)
         elif name in _FLAGS and value is not None:
-            words.append(f"--{_FLAGS[name]}={value if name in _WORDS else _inline(value)}")
+            words.append(f"--{_FLAGS[name].name}={value if _FLAGS[name].is_word else _inline(value)}")
         else:
             words.append(f"--set={name}={_inline(value)}")
     return " ".join(map(shlex.quote, words))

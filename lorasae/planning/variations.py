@@ -5,10 +5,11 @@ from itertools import product
 from typing import Any
 
 from lorasae.config import RunConfig, overlay, run_config
+from lorasae.planning.config_text import nested
 
 
-def varied(base: RunConfig, values: Mapping[str, Sequence[Any]]) -> list[tuple[str, RunConfig]]:
-    """Every combination of the values laid over the base, with what it varies in words.
+def varied(base: RunConfig, values: Mapping[str, Sequence[Any]]) -> list[tuple[dict[str, Any], RunConfig]]:
+    """Every combination of the values laid over the base, with the values of the combination, by the settings' names.
 
     Where seeds are varied and the order of the text is not given, all read it in the base's order: they differ in their adapter's start
     and its dropout, and share everything that does not depend on the adapter.
@@ -26,15 +27,6 @@ def varied(base: RunConfig, values: Mapping[str, Sequence[Any]]) -> list[tuple[s
     found = []
     for chosen in product(*values.values()):
         settings = dict(zip(values, chosen, strict=True))
-        config = described
-        for setting, value in settings.items():
-            config = overlay(config, nested(setting, value))
-        found.append((", ".join(f"{setting.rpartition('.')[2]} {value}" for setting, value in settings.items()), run_config(config)))
+        config = overlay(described, nested(settings))
+        found.append((settings, run_config(config)))
     return found
-
-
-def nested(setting: str, value: Any) -> dict[str, Any]:
-    """A setting by its dotted name, as sections within sections."""
-    for part in reversed(setting.split(".")):
-        value = {part: value}
-    return value

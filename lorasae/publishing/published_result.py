@@ -32,6 +32,7 @@ _MEASURED = ("ce_original", "ce_gap_before", "ce_gap_after", "gap_closed")  # wh
 _Name = Annotated[
     str, StringConstraints(max_length=300, pattern=r"""^[^\x00-\x1f\x7f"'`\\]*$""")
 ]  # it may come to stand in lines of Python
+_Sentence = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]  # shown, never run
 _Word = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_.]+$")]
 _Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -124,6 +125,7 @@ class _Result(_Believed):
     corpus: _Name | None = None
     start: _Start | None = None
     origin: _Origin | None = None
+    way: _Sentence | None = None
     seconds: Annotated[dict[_Word, _Number], Field(max_length=10)] = {}
     results: Annotated[dict[_Word, _Measured], Field(max_length=200)]
     versions: Annotated[dict[_Name, _Name | None], Field(max_length=200)] = {}

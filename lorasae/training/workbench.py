@@ -128,6 +128,7 @@ def save(bench: Workbench, after: Measurement, step: int) -> dict[str, Any]:
         "heldout": {"n_sequences": len(bench.corpus.heldout), "n_tokens": int(after.n_positions.sum()), "file": run.heldout.name},
         "corpus": bench.corpus.fingerprint,
         **({"start": origin} if (origin := origin_of_start(run)) else {}),
+        "way": str(bench.way),
         "seconds": {"training": round(bench.pace.train_s, 3), "evaluating": round(bench.pace.evaluation_s, 3)},
         "results": {key: {"value": plain(value), "standard_error": plain(error)} for key, (value, error) in after.metrics().items()},
     }

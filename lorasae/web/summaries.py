@@ -72,6 +72,7 @@ def _outline(lab: Lab, run: Run, visitor: str, config: RunConfig, result: Mappin
         "headline": _headline(result if status["state"] in _MEASURED else None, glance),
         "kept": _kept(result) if status["state"] not in _MEASURED else None,
         "heldout": _heldout(result),
+        "computed": _computed(result),
         "saes": saes,
         "pins": pins_to_json(run.pins),
         "resume_blocked": lab.jobs.resume_blocked(run) if may_change and status["state"] in _MAY_GO_ON else None,
@@ -122,6 +123,11 @@ def _kept(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _heldout(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {key: result["heldout"][key] for key in ("n_sequences", "n_tokens")} if result else None
+
+
+def _computed(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How the run's steps were computed, and how long that took; of one made before either was recorded, what there is."""
+    return {"way": result.get("way"), "seconds": result.get("seconds", {})} if result else None
 
 
 def _measured_sae(sae: Mapping[str, Any]) -> Summary:

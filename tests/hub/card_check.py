@@ -43,7 +43,7 @@ RUNS = {  # by name: what differs from the default run. sae-lens takes Gemma Sco
 }
 ADAPT_AND_PUSH = """
 import json, sys
-from lorasae.cli import main
+from lorasae.cli.main import main
 from lorasae.home import home
 from lorasae.store.runs import RunStore
 for name, path in json.loads(sys.argv[1]).items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from lorasae.cli import main
+from lorasae.cli.main import main
 from lorasae.errors import LabError
 from lorasae.publishing.space import CHECKOUT, SpaceTarget, tracked_files, upload_space
 from lorasae.sources.hub_problems import hub_problems_told
@@ -107,7 +107,7 @@ def test_a_folder_without_git_is_refused_in_a_sentence(api, tmp_path):
 
 
 def test_the_command_says_where_it_lies_and_what_the_hub_refuses(hub, api, capsys, monkeypatch):
-    monkeypatch.setattr("lorasae.hub_commands._client", lambda: api)
+    monkeypatch.setattr("lorasae.cli.hub._client", lambda: api)
     assert main(["space", "bob/lab"]) == 1
     assert "does not allow this" in capsys.readouterr().err
     assert main(["space", SPACE]) == 0

@@ -220,7 +220,7 @@ def test_a_dataset_that_does_not_exist_is_told_before_anything_large_is_fetched(
         "--data",
         "test-lab/wrong",
     ]
-    code = f"import sys\nfrom lorasae.cli import main\nassert main({typed!r}) == 1"
+    code = f"import sys\nfrom lorasae.cli.main import main\nassert main({typed!r}) == 1"
     with local_hub(tmp_path / "hub") as hub:
         publish(hub, ["openai-community/gpt2", "jbloom/GPT2-Small-SAEs-Reformatted"])
         said = run_client(code, environment={**hub.environment(tmp_path / "cache"), "LORASAE_HOME": str(tmp_path / "home")})

@@ -9,7 +9,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from lorasae.cli import config_from, parser
+from lorasae.cli.main import parser
+from lorasae.cli.settings import config_from
 from lorasae.sources.hub_problems import gate_told
 from lorasae.sources.known_datasets import KNOWN_DATASETS, known_dataset
 from tests.hub.client import run_client

@@ -31,6 +31,7 @@ def test_a_finished_run_is_summed_up(local: World) -> None:
     assert told["is_yours"] and told["may_act"] and not told["shared"] and not told["is_example"]
     assert told["headline"] == {"gap_closed": {"value": 0.55, "standard_error": 0.01}, "ce_gap_before": 0.16, "ce_gap_after": 0.07}
     assert told["results"]["gap_closed"]["value"] == 0.55 and told["heldout"] == {"n_sequences": 192, "n_tokens": 24153}
+    assert told["computed"] == {"way": "Trained by the fast step; 8 sequences at once", "seconds": {"training": 12.5}}
     (sae,) = told["saes"]
     assert (sae["layer"], sae["d_sae"], sae["l0"], sae["hook_point"], sae["neuronpedia"]) == (
         2,

@@ -45,19 +45,19 @@ class ProgressBar:
 
 
 class SharedProgress:
-    """Of runs that are trained together: the phases of each as lines, and one bar for the training of all."""
+    """Of runs that are trained together: the phases of each as lines, and one bar for the steps that they take together."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.listeners = [_OneOfSeveral(self, name) for name in names]
         self.bar: tqdm[Any] | None = None
 
     def stepped(self, row: dict[str, Any], n_steps: int) -> None:
-        """One of the runs took a step."""
+        """One of the runs took a step, the first of them to take it moves the bar."""
         if self.bar is None:
             pause = 0.2 if sys.stderr.isatty() else 5.0
-            self.bar = tqdm(total=n_steps * len(self.listeners), unit="step", mininterval=pause, dynamic_ncols=True)
+            self.bar = tqdm(total=n_steps, initial=row["step"] - 1, unit="step", mininterval=pause, dynamic_ncols=True)
         self.bar.set_postfix_str(f"{len(self.listeners)} runs, {row['tokens_per_s']:,.0f} tokens/s each", refresh=False)
-        self.bar.update(1)
+        self.bar.update(max(0, row["step"] - self.bar.n))
 
     def __enter__(self) -> "SharedProgress":
         return self
@@ -97,6 +97,12 @@ def result_table(results: dict[str, dict[str, float | None]]) -> str:
     if has_learned(results.get("gap_closed", {}).get("value")):
         lines += ["", LEARNED]
     return "\n".join(lines)
+
+
+def computed(result: dict[str, Any]) -> list[str]:
+    """How a run's steps were computed, and how long it took, as far as that was recorded."""
+    took = ", ".join(f"{doing} took {seconds:,.1f} s" for doing, seconds in result.get("seconds", {}).items())
+    return [f"{sentence}." for sentence in (result.get("way"), took.capitalize()) if sentence]
 
 
 def value_with_error(results: dict[str, dict[str, float | None]], key: str) -> str:
