@@ -80,10 +80,11 @@ def test_the_authors_gradient_is_that_of_the_reference_step_summed_over_position
 def test_several_steps_of_each_way_see_the_same_losses():
     tiny = tiny_subject()
     ended = {}
-    for key, ranks in (("authors", (4,)), ("reference", (4,)), ("fast", (4,)), ("fast-sweep", (1, 2, 4))):
-        with started(WAYS[key], tiny, ranks) as step:
-            ended[key] = [step(tiny.step_tokens(i, 1)) for i in range(5)]
-    for key in ("reference", "fast", "fast-sweep"):
+    for key, ranks in (("authors", (4,)), ("reference", (4,)), ("fast", (4,)), ("fast-again", (4,)), ("fast-sweep", (1, 2, 4))):
+        text = [tiny.step_tokens(i, 1) for i in range(5)]
+        with started(WAYS[key], tiny, ranks, text) as step:
+            ended[key] = [step(ids) for ids in text]
+    for key in ("reference", "fast", "fast-again", "fast-sweep"):
         assert ended["authors"] == pytest.approx(ended[key], rel=1e-3), key
     assert ended["authors"][4] != ended["authors"][0]
 
@@ -106,11 +107,12 @@ def test_a_way_leaves_the_model_as_it_found_it(key):
 def test_reckoned_operations_are_those_that_pytorch_counts(family, placement):
     tiny = tiny_subject(family, placement)
     tiny.special_tokens = SpecialTokens()  # each position passes through the SAE, as it is reckoned
-    for way in (WAYS["authors"], WAYS["fast"], WAYS["fast-sweep"]):
+    text = [tiny.step_tokens(0, 1)]
+    for way in (WAYS["authors"], WAYS["fast"], WAYS["fast-again"], WAYS["fast-sweep"]):
         total = 0
         for ranks in way.passes(4):
-            with started(way, tiny, ranks) as step, FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
-                step(tiny.step_tokens(0, 1))
+            with started(way, tiny, ranks, text) as step, FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
+                step(*text)
             total += counter.get_total_flops()
         assert total == pytest.approx(flops_per_token(way, tiny) * CONTEXT * sum(map(len, way.passes(4))), rel=1e-12), way.key
 

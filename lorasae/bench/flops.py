@@ -56,20 +56,21 @@ def two_forwards(scene: Scene) -> Parts:
     }
 
 
-def shared(scene: Scene, keys: Sequence[float], merged_over: int | None) -> Parts:
+def shared(scene: Scene, keys: Sequence[float], merged_over: int | None, *, kept: bool = False) -> Parts:
     """The fast step: what is frozen once for all adapters, sparse SAEs, the head's gradient made with its value.
 
     Args:
         scene: Its ranks share the frozen part.
         keys: By block: keys that one token meets on average, where what a mask hides is not computed.
         merged_over: Tokens of a step, where each adapter is added to the weights once per step; None: it is computed beside them.
+        kept: What is frozen is there already, up to what the teacher's head reads.
     """
     border = min([scene.lowest, *(sae.first_layer_after for sae in scene.saes)])  # from here on teacher and student differ
     passed = scene.saes_to_pass_back
     frozen_saes = sum(_encode(sae) for sae in scene.saes if sae not in passed)
     parts = {
-        "frozen stream": _blocks(scene, keys[: scene.lowest]) + frozen_saes,
-        "teacher": _blocks(scene, keys[border:]) + _head(scene),
+        "frozen stream": 0.0 if kept else _blocks(scene, keys[: scene.lowest]) + frozen_saes,
+        "teacher": (0.0 if kept else _blocks(scene, keys[border:])) + _head(scene),
         "students": 0.0,
         "backward": 0.0,
     }

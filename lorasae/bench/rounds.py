@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from lorasae.bench.peak import settle
 from lorasae.bench.peak_memory import PeakMemory
 from lorasae.bench.subject import Subject
@@ -62,28 +65,31 @@ def rounds(subject: Subject, ways: Sequence[Way], n_rounds: int, n_steps: int | 
 
 
 def take_turn(way: Way, subject: Subject, number: int, n_steps: int) -> Turn:
-    """One way on the tokens of one round. Attaching the adapter and a first step, which may compile or capture, are not timed."""
+    """One way on the tokens of one round.
+
+    Attaching the adapter and a first step, which may compile, are not timed; nor is what an earlier pass would have kept.
+    """
     sequences, context = subject.config.sequences_per_step, subject.config.data.context_length
+    text = [subject.step_tokens(number * n_steps + i, sequences) for i in range(n_steps)]
     wall = cpu = 0.0
     n_tokens, kl = 0, float("nan")
     gc.collect()
     memory = PeakMemory(subject.device)
     for ranks in way.passes(subject.config.adapter.rank):
-        with started(way, subject, ranks) as step:
-            step(subject.step_tokens(number * n_steps, sequences))
-            passed = _timed(step, subject, number * n_steps, n_steps)
+        with started(way, subject, ranks, text) as step:
+            step(text[0])
+            passed = _timed(step, text, subject.device)
         wall, cpu, kl = wall + passed[0], cpu + passed[1], passed[2]
         n_tokens += n_steps * sequences * context * len(ranks)
     return Turn(way.key, number, wall, cpu, n_steps, n_tokens, memory.bytes(), kl)
 
 
-def _timed(step: Step, subject: Subject, first: int, n_steps: int) -> tuple[float, float, float]:
+def _timed(step: Step, text: Sequence[Tensor], device: torch.device) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds, and the KL of the last step."""
-    tokens = [subject.step_tokens(first + i, subject.config.sequences_per_step) for i in range(n_steps)]
     kl = float("nan")
-    settle(subject.device)
+    settle(device)
     wall, cpu = time.perf_counter(), time.process_time()
-    for ids in tokens:
+    for ids in text:
         kl = step(ids)
-    settle(subject.device)
+    settle(device)
     return time.perf_counter() - wall, time.process_time() - cpu, kl

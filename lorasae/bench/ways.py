@@ -1,6 +1,6 @@
 """The ways of training that are held against each other. Each begins with the same fresh adapter and sees the same tokens."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -41,6 +41,7 @@ class Way:
     placement: Literal["after", "all"] | None = None
     flushes_cache: bool = False
     sweep: Literal["no", "in turn", "together"] = "no"  # one rank, or five
+    again: bool = False  # the text was gone through before, and what is frozen was kept
 
     def config_for(self, asked: RunConfig) -> RunConfig:
         """The settings this way is measured under: those asked for, but for what it fixes itself."""
@@ -65,6 +66,7 @@ WAYS = {
         Way("authors-sweep", "authors' loop, five ranks in turn", "authors", against="authors-sweep", sweep="in turn"),
         Way("reference", "our reference step", "reference"),
         Way("fast", "fast step", "fast"),
+        Way("fast-again", "fast step, text gone through again", "fast", again=True),
         Way("fast-sweep", "fast step, five ranks together", "fast", against="authors-sweep", sweep="together"),
     )
 }
@@ -139,7 +141,7 @@ def operations(way: Way, subject: Subject, ranks: Ranks) -> Parts:
     keys = [causal_keys(context, QUERY_BLOCK, block.attention.window) for block in anatomy(subject.model).blocks]
     adapted_bytes = 4 * len(layers) * subject.sizes.layer_parameters
     merges = config.model.dtype == "float32" and not config.adapter.dropout and adapted_bytes <= MERGED_BYTES
-    return shared(scene, keys, config.train.tokens_per_step if merges else None)
+    return shared(scene, keys, config.train.tokens_per_step if merges else None, kept=way.again)
 
 
 def _layers(config: RunConfig, subject: Subject) -> tuple[int, ...]:
@@ -147,8 +149,14 @@ def _layers(config: RunConfig, subject: Subject) -> tuple[int, ...]:
 
 
 @contextmanager
-def started(way: Way, subject: Subject, ranks: Ranks) -> Iterator[Step]:
+def started(way: Way, subject: Subject, ranks: Ranks, text: Sequence[Tensor] = ()) -> Iterator[Step]:
     """One pass of the way on the subject's model, which is bare again when the block ends.
+
+    Args:
+        way: How it is trained.
+        subject: What is trained.
+        ranks: Of the adapters that are trained together.
+        text: The tokens of every step to come; needed by a way that went through them before.
 
     Yields:
         What takes one optimizer step.
@@ -157,7 +165,7 @@ def started(way: Way, subject: Subject, ranks: Ranks) -> Iterator[Step]:
     begin = _LOOPS[way.loop]
     with (
         subject.held_as(getattr(torch, config.model.dtype), "eager" if way.loop == "authors" else None),
-        begin(way, config, subject, ranks) as step,
+        begin(way, config, subject, ranks, text) as step,
     ):
         yield step
 
@@ -184,7 +192,7 @@ def _transforms(subject: Subject) -> dict[HookPoint, Transform]:
 
 
 @contextmanager
-def _authors(way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[Step]:
+def _authors(way: Way, config: RunConfig, subject: Subject, ranks: Ranks, _text: Sequence[Tensor]) -> Iterator[Step]:
     saes, learning_rate = _transforms(subject), config.train.learning_rate
     with (
         _adapted(config, subject, ranks) as model,
@@ -194,7 +202,7 @@ def _authors(way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Ite
 
 
 @contextmanager
-def _reference(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[Step]:
+def _reference(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks, _text: Sequence[Tensor]) -> Iterator[Step]:
     train = config.train
     with _adapted(config, subject, ranks) as model:
         optimizer = torch.optim.AdamW(adapter_parameters(model), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
@@ -205,7 +213,7 @@ def _reference(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> 
 
 
 @contextmanager
-def _fast(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Iterator[Step]:
+def _fast(way: Way, config: RunConfig, subject: Subject, ranks: Ranks, text: Sequence[Tensor]) -> Iterator[Step]:
     train = config.train
     with _adapted(config, subject, ranks) as model:
         students = [Student(name, Randomness(config.seed, subject.device)) for name in _names(ranks)]
@@ -214,11 +222,12 @@ def _fast(_way: Way, config: RunConfig, subject: Subject, ranks: Ranks) -> Itera
             torch.optim.AdamW(adapter_parameters(model, name), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
             for name in _names(ranks)
         ]
+        kept = {ids: gradients.frozen(ids) for ids in text if way.again}
 
         def step(ids: Tensor) -> float:
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            kls = gradients.accumulate_each([ids])
+            kls = gradients.accumulate_each([ids], [kept[ids]] if way.again else None)
             for optimizer, kl in zip(optimizers, kls, strict=True):
                 moved(optimizer, kl, learning_rate=train.learning_rate, gradient_clip=train.gradient_clip)
             return kls[-1]
