@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
+# Three processes for two cores, because browsers and processes that start are waited for; whole files, from the folders that take longest on.
+TESTS := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run demo test check fix pocket pictures card-check
 
@@ -14,14 +16,14 @@ demo: $(VENV)/.runtime  ## adapt the pocket model around its SAE and show what c
 	@$(BIN)/python -m lorasae demo
 
 test: $(VENV)/.dev  ## the whole test suite, offline, on the CPU
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(TESTS)
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(TESTS)
 
 fix: $(VENV)/.dev  ## format, and mend what can be mended automatically
 	@$(BIN)/ruff format .

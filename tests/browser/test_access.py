@@ -9,12 +9,11 @@ from tests.browser.conftest import Visit
 PAGES = {
     "home": "/",
     "adapt": "/adapt",
-    "catalog": "/catalog?q=gemma+16k",
     "runs": "/runs",
     "gallery": "/gallery",
     "run": "/run?run=example",
     "compare": "/runs?compare=example,example",
-}  # and Inspect in test_inspect.py, where the inspection process is at hand
+}  # and the catalogue in test_catalog_page.py, Inspect in test_inspect.py, where the inspection process is at hand
 LOOKS = {"light": {}, "dark": {"dark": True}, "phone": {"phone": True}}
 
 
