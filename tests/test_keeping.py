@@ -336,9 +336,16 @@ while True:
         first.wait()
 
 
+def until(happened: Callable[[], object], limit_s: float = 60.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.001)
+
+
 def newest_in(place: Path) -> int:
-    """The step of the newest checkpoint that was copied, or is being copied."""
-    return max((int(folder.name[5:]) for folder in place.glob("runs/*/checkpoints/step-*")), default=0)
+    """The step of the newest whole checkpoint that was copied."""
+    return max((int(manifest.parent.name[5:]) for manifest in place.glob("runs/*/checkpoints/*/manifest.json")), default=0)
 
 
 def test_a_kill_at_any_instant_of_copying_leaves_a_run_that_can_be_taken_up(tmp_path):
@@ -346,8 +353,8 @@ def test_a_kill_at_any_instant_of_copying_leaves_a_run_that_can_be_taken_up(tmp_
     restored each time: no file is torn, and the measurements reach as far as the newest whole checkpoint."""
     seen = {0}
     for number, kill in enumerate(islice(processes_that_copy(tmp_path), 12)):
-        while number % 2 and newest_in(tmp_path / "bucket") <= max(seen):  # so that it gets on, however busy the machine is
-            time.sleep(0.001)
+        if number % 2:  # every second one gets on, however busy the machine is
+            until(lambda: newest_in(tmp_path / "bucket") > max(seen))
         time.sleep(0.002 + 0.004 * (number % 10))
         kill()
         again = Bench(tmp_path, f"new-{number}")
