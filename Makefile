@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
-# Three processes for two cores, because browsers and processes that start are waited for; whole files, from the folders that take longest on.
-TESTS := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+WORKERS ?= 2
+# Whole files, in the order of the folders: those that take longest begin.
+TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run demo test check fix pocket pictures card-check
 
