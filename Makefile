@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 TORCH := 2.13.0
+WORKERS ?= 2
+# Whole files, in the order of the folders: those that take longest begin.
+TESTS := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run demo test check fix pocket pictures card-check
 
@@ -14,14 +17,14 @@ demo: $(VENV)/.runtime  ## adapt the pocket model around its SAE and show what c
 	@$(BIN)/python -m lorasae demo
 
 test: $(VENV)/.dev  ## the whole test suite, offline, on the CPU
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(TESTS)
 
 check: $(VENV)/.dev  ## format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(TESTS)
 
 fix: $(VENV)/.dev  ## format, and mend what can be mended automatically
 	@$(BIN)/ruff format .

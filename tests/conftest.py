@@ -13,11 +13,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from lorasae.store.run_folder import Run
 
 torch.set_num_threads(1)
+settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # clocks are no property
+settings.load_profile("beside others")
 
 
 @pytest.fixture(autouse=True)

@@ -53,13 +53,13 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(configs, st.sampled_from(list(PRESETS)))
 def test_the_command_line_parses_back_to_the_same_config(config, preset):
     assert parsed(command_line(config, preset)) == config
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(configs)
 def test_yaml_reads_back_to_the_same_config(config):
     assert config_of_yaml(yaml_of(config)) == config

@@ -152,6 +152,7 @@ class Witness(threading.Thread):
     def __init__(self, tmp: Path, token: str) -> None:
         super().__init__(name="witness", daemon=True)
         self.tmp, self.token = tmp, token.encode()
+        self.own = Path("/proc/self/cmdline").read_text().split("\0")
         self.environments: dict[str, bytes] = {}  # module -> of its last process
         self.n_files, self.leaks, self.done = 0, [], threading.Event()
 
@@ -163,7 +164,7 @@ class Witness(threading.Thread):
     def _look(self) -> None:
         for pid in " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children")).split():
             words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            if "-m" in words:
+            if "-m" in words and words != self.own:  # one of ours that is not yet what it is to become
                 self.environments[words[words.index("-m") + 1]] = Path(f"/proc/{pid}/environ").read_bytes()
         for path in self.tmp.rglob("*"):
             if path.is_file():

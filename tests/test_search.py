@@ -1,7 +1,7 @@
 """One line of text finds the SAEs it means: words, pasted names, addresses."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lorasae.config import SAERef
@@ -119,7 +119,6 @@ def test_no_text_breaks_it_and_every_answer_is_from_the_shelf(text):
     assert set(found.cards) <= set(cards)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(registered_saes().cards))
 def test_every_sae_is_found_by_every_name_it_has(card):
     for name in (

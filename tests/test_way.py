@@ -78,12 +78,12 @@ def test_a_run_says_by_which_step_it_was_trained_and_why(world, tmp_path):
     store = RunStore(tmp_path)
     run = store.create(tiny_run(world))
     adapt(run, faster=lambda *_: "gpt_odd has no fast path")
-    assert way_of(run) == Way("reference", "gpt_odd has no fast path", 2, 1)
-    assert "Trained by the reference step, because gpt_odd has no fast path; 2 sequences at once; 1 thread" in run.log.read_text()
+    assert way_of(run) == Way("reference", "gpt_odd has no fast path", 4, 1)
+    assert "Trained by the reference step, because gpt_odd has no fast path; 4 sequences at once; 1 thread" in run.log.read_text()
     run, (faster, seen) = store.create(tiny_run(world)), fast()
     adapt(run, faster=faster)
-    assert way_of(run) == Way("fast", "", 2, 1) and len(seen) == 12
-    assert "Trained by the fast step; 2 sequences at once" in run.log.read_text()
+    assert way_of(run) == Way("fast", "", 4, 1) and len(seen) == 12
+    assert "Trained by the fast step; 4 sequences at once" in run.log.read_text()
 
 
 def test_the_fast_step_can_be_switched_off(world, tmp_path):
@@ -119,8 +119,8 @@ def test_a_lack_of_memory_is_known_by_its_kind_or_its_words(problem):
 def test_a_micro_batch_that_does_not_fit_is_halved_and_the_result_is_that_of_the_smaller_one(world, tmp_path):
     """Dropout is on, and the attempts that failed had drawn: the run must not notice."""
     store = RunStore(tmp_path)
-    (faster, seen), train = fast(fit=1, draws=True), {"micro_batch_size": 4}
-    run = store.create(tiny_run(world, train=train))
+    (faster, seen) = fast(fit=1, draws=True)
+    run = store.create(tiny_run(world))
     adapt(run, faster=faster)
     assert seen[:4] == [4, 2, 1, 1] and seen.count(1) == 12
     assert way_of(run) == Way("fast", "", 1, 1)
@@ -130,7 +130,7 @@ def test_a_micro_batch_that_does_not_fit_is_halved_and_the_result_is_that_of_the
     adapt(small, faster=fast()[0])
     assert same_bits(run, small)
     with pytest.raises(RuntimeError, match="lights"):
-        adapt(again := store.create(tiny_run(world, train=train)), CrashAt(5), faster)
+        adapt(again := store.create(tiny_run(world)), CrashAt(5), faster)
     seen.clear()
     adapt(again, faster=faster)
     assert set(seen) == {1} and same_bits(again, run)
@@ -168,7 +168,7 @@ def test_a_measurement_that_does_not_fit_begins_again_in_smaller_portions(world,
     monkeypatch.setattr(recipe, "measure", tight)
     run = RunStore(tmp_path).create(tiny_run(world))
     adapt(run)
-    assert sizes[:3] == [2, 2, 2] and set(sizes[3:]) == {1} and way_of(run).micro_batch_size == 1
+    assert sizes[:3] == [4, 4, 4] and set(sizes[3:]) == {2} and way_of(run).micro_batch_size == 2
     assert run.result["heldout"]["n_sequences"] == 16
 
 
@@ -252,7 +252,7 @@ class Threads(CrashAt):
 def test_a_prescribed_number_of_threads_is_respected(world, tmp_path):
     assert os.environ["OMP_NUM_THREADS"]
     run, (faster, seen) = RunStore(tmp_path).create(tiny_run(world)), fast()
-    record_way(run, Way("fast", "", 2, 7))
+    record_way(run, Way("fast", "", 4, 7))
     adapt(run, faster=faster)
     assert way_of(run).n_threads == torch.get_num_threads() and len(seen) == 12  # nothing was tried out
     assert json.loads(run.way_file.read_text())["n_threads"] == torch.get_num_threads()

@@ -72,13 +72,13 @@ def write_lossy_sae(folder: Path, layer: int, hook_point: str | None = None) -> 
 
 
 def tiny_run(world: Path, **sections: Any) -> RunConfig:
-    """Twelve steps of four sequences of sixteen tokens; `sections` are laid over it."""
+    """Twelve steps of four sequences of sixteen tokens, at once; `sections` are laid over it."""
     values = {
         "model": {"model": str(world / "model")},
         "saes": [{"release": str(world / "sae_1")}],
         "adapter": {"rank": 2, "alpha": 4, "dropout": 0.1},
         "data": {"source": str(world / "text.txt"), "context_length": 16, "heldout_tokens": 256},
-        "train": {"tokens": 12 * 64, "tokens_per_step": 64, "micro_batch_size": 2, "learning_rate": 1e-2},
+        "train": {"tokens": 12 * 64, "tokens_per_step": 64, "micro_batch_size": 4, "learning_rate": 1e-2},
         "watch": {"evaluations": 2, "checkpoint_every_steps": 1},
     }
     for name, changes in sections.items():

@@ -4,19 +4,16 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import Visit
+
 PAGES = {
     "home": "/",
     "adapt": "/adapt",
-    "catalog": "/catalog?q=gemma+16k",
     "runs": "/runs",
     "gallery": "/gallery",
     "run": "/run?run=example",
     "compare": "/runs?compare=example,example",
-    "inspect": "/inspect?run=example",
-    "feature": "/inspect?run=example&feature=607&tab=feature",
-    "steer": "/inspect?run=example&feature=607&tab=steer",
-    "replay": "/inspect?run=example&tab=replay",
-}
+}  # and the catalogue in test_catalog_page.py, Inspect in test_inspect.py, where the inspection process is at hand
 LOOKS = {"light": {}, "dark": {"dark": True}, "phone": {"phone": True}}
 
 
@@ -27,19 +24,11 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(700)
 
 
-# test_inspect.py looks at these in light and dark, with a text of its own.
-LOOKED_AT_THERE = ("inspect", "feature", "steer")
-
-
-@pytest.mark.parametrize(
-    ("name", "look"), [(name, look) for name in PAGES for look in LOOKS if look == "phone" or name not in LOOKED_AT_THERE]
-)
-def test_no_serious_accessibility_finding(visit, name, look):
-    seen = visit(PAGES[name], **LOOKS[look])
-    settled(seen.page)
+def accessible(seen: Visit) -> None:
+    """No serious finding of axe, nothing wider than the screen, no trouble on the way."""
     found = Axe().run(seen.page, options={"resultTypes": ["violations"]}).response["violations"]
     serious = [
-        f"{finding['id']}: {finding['help']}: {[node['target'] for node in finding['nodes']][:3]}"
+        f"{finding['id']}: {finding['help']}: {[(node['target'], node.get('failureSummary')) for node in finding['nodes']][:3]}"
         for finding in found
         if finding["impact"] in ("serious", "critical")
     ]
@@ -47,6 +36,14 @@ def test_no_serious_accessibility_finding(visit, name, look):
     wider = seen.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wider <= 0, f"the page is {wider} pixels wider than the screen"
     seen.clean()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("name", PAGES)
+def test_no_serious_accessibility_finding(visit, name, look):
+    seen = visit(PAGES[name], **LOOKS[look])
+    settled(seen.page)
+    accessible(seen)
 
 
 def test_the_theme_can_be_chosen_and_is_kept(visit):

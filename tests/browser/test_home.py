@@ -138,16 +138,6 @@ def test_a_page_has_its_title_and_its_language_and_no_noise_at_its_foot(visit: C
     expect(page.locator("nav[aria-label=Pages]")).to_have_count(1)
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_a_phone_never_scrolls_sideways(visit: Callable[..., Visit], path: str, picture: Callable[[Page, str], None]) -> None:
-    page = visit(path, phone=True).page
-    shown(page)
-    page.wait_for_timeout(800)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    if path == "/":
-        picture(page, "phone")
-
-
 def test_home_is_painted_within_two_seconds(visit: Callable[..., Visit]) -> None:
     visit("/").page.wait_for_selector("h1")
     paints: list[float] = []

@@ -5,8 +5,9 @@ import re
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+
+from tests.browser.test_access import LOOKS, accessible, settled
 
 SOON = 120_000  # the first question loads torch and the model
 ABOVE = {"release": "pocket-scope", "sae_id": "layer_4/width_2k/average_l0_17"}  # above the adapter's lowest layer: features change
@@ -317,13 +318,20 @@ def test_on_a_phone_a_button_leads_to_the_features_and_a_choice_leads_back(visit
     expect(page.get_by_role("button", name="Choose another feature")).to_be_visible()
 
 
+@pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("tab", ["tokens", "feature", "steer"])
-@pytest.mark.parametrize("dark", [False, True])
-def test_no_serious_finding_of_axe(visit, dark, tab):
-    page = inspect(visit, dark=dark, tab=tab, feature=1774, text=KITE, **ABOVE).page
-    known(page)
+def test_every_tab_is_for_everybody(visit, look, tab):
+    seen = inspect(visit, **LOOKS[look], tab=tab, feature=1774, text=KITE, **ABOVE)
+    known(seen.page)
     if tab == "feature":
-        expect(page.locator(".histogram svg")).to_be_visible(timeout=SOON)
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    serious = [one for one in found if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], one["nodes"][0]["html"][:160], one["nodes"][0]["failureSummary"]) for one in serious] == []
+        expect(seen.page.locator(".histogram svg")).to_be_visible(timeout=SOON)
+    settled(seen.page)
+    accessible(seen)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_so_is_the_replay(visit, look):
+    seen = visit(f"/inspect?{urlencode({'tab': 'replay', 'text': KITE, **ABOVE})}", **LOOKS[look])
+    expect(seen.page.get_by_role("slider", name="Training step")).to_be_visible(timeout=SOON)
+    settled(seen.page)
+    accessible(seen)

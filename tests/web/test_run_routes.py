@@ -207,7 +207,7 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 json_values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     what=st.sampled_from(["rename", "share", "pins", "delete"]),
     body=json_values | st.fixed_dictionaries({"name": json_values}) | st.fixed_dictionaries({"text": json_values, "features": json_values}),

@@ -174,7 +174,7 @@ def test_nothing_frozen_gets_a_gradient_or_changes():
             assert parameter.grad is None and torch.equal(parameter, before[name])
 
 
-def test_two_hundred_steps_end_where_the_reference_ends():
+def test_a_hundred_steps_end_where_the_reference_ends():
     """The same KL, to a hundredth of what training gained."""
     found = {}
     for name, way in (("plain", ReferenceGradients), ("fast", FastGradients)):
@@ -184,7 +184,7 @@ def test_two_hundred_steps_end_where_the_reference_ends():
         gradients_of = way(model, inserted, SPECIAL, "mean")  # type: ignore[arg-type]
         optimizer = torch.optim.AdamW(adapter_parameters(model))
         ids = some_ids(2, 12)
-        found[name] = [optimizer_step(gradients_of, optimizer, [ids], learning_rate=3e-3, gradient_clip=1.0).kl for _ in range(200)]
+        found[name] = [optimizer_step(gradients_of, optimizer, [ids], learning_rate=3e-3, gradient_clip=1.0).kl for _ in range(100)]
     gained = found["plain"][0] - found["plain"][-1]
     assert gained > 0.05 * found["plain"][0]
     assert abs(found["fast"][-1] - found["plain"][-1]) < 0.01 * gained
