@@ -111,7 +111,7 @@ def value_with_error(results: dict[str, dict[str, float | None]], key: str) -> s
         return "–"
     value, error = results[key]["value"], results[key]["standard_error"]
     show = METRICS[key].show
-    return "undefined" if value is None else show(value) if error is None else f"{show(value).removesuffix(' %')} ± {show(error)}"
+    return "undefined" if value is None else show(value) if error is None else f"{show(value)} ± {show(error).removesuffix(' %')}"
 
 
 def comparison_table(comparison: Comparison, features: list[FeatureRow], notes: list[str]) -> str:
