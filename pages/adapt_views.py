@@ -7,14 +7,14 @@ from typing import Any
 import gradio as gr
 
 from lorasae.config import RunConfig
+from lorasae.costs.estimates import Placement, placement
+from lorasae.costs.model_sizes import sizes_of
 from lorasae.errors import LabError
 from lorasae.identity import NOBODY
 from lorasae.jobs.admission import VISITORS_BOUNDS
 from lorasae.lab import Lab
 from lorasae.planning.config_text import command_line, differences, yaml_of
-from lorasae.planning.estimates import Placement, placement
 from lorasae.planning.forecast import forecast
-from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
 from lorasae.sources.catalog import POCKET_MODEL, ModelOffer, models, site_of
 from lorasae.sources.known_datasets import KNOWN_DATASETS

@@ -19,8 +19,8 @@ from lorasae.core.hook_points import HookPoint
 from lorasae.core.special_tokens import SpecialTokens
 from lorasae.core.splice import spliced
 from lorasae.core.step import ReferenceGradients
+from lorasae.costs.model_sizes import sizes_from
 from lorasae.errors import LabError
-from lorasae.planning.model_sizes import sizes_from
 from lorasae.sources.published_models import ModelSizes
 from tests.toys import tiny_model
 

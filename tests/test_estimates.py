@@ -7,8 +7,7 @@ from torch import nn
 from lorasae.config import AdapterConfig, RunConfig, run_config
 from lorasae.core.adapter import adaptable_modules, adapter_parameters, attach
 from lorasae.core.hook_points import decoder_blocks
-from lorasae.errors import LabError
-from lorasae.planning.estimates import (
+from lorasae.costs.estimates import (
     PlacedSAE,
     Speed,
     change_that_fits,
@@ -16,11 +15,14 @@ from lorasae.planning.estimates import (
     evaluated_tokens,
     forward_flops,
     memory,
+    micro_batch_that_fits,
     placement,
     step_flops,
     verdict,
+    with_micro_batch,
 )
-from lorasae.planning.model_sizes import ModelSizes, sizes_from, sizes_of
+from lorasae.costs.model_sizes import ModelSizes, sizes_from, sizes_of
+from lorasae.errors import LabError
 from tests.toys import FAMILIES, tiny_model
 
 POCKET_SAE = PlacedSAE(2, "after the layer", 192, 2048)
@@ -135,17 +137,27 @@ def test_it_fits_with_a_quarter_to_spare_or_tightly_or_not():
     assert [verdict(needed, 100) for needed in (75, 75.1, 100, 100.1)] == ["fits", "tight", "tight", "does not fit"]
 
 
-def test_what_does_not_fit_is_told_the_most_harmless_change_that_helps():
-    config = run_config({"train": {"tokens_per_step": 4096, "micro_batch_size": 32}})
+def test_as_many_sequences_go_at_once_as_fit_and_make_up_a_step():
+    config = run_config({"train": {"tokens_per_step": 3072, "micro_batch_size": 12}})  # 24 sequences
     placed = placement(config.adapter, sizes(), [POCKET_SAE])
 
-    def needed(changes: dict) -> float:
-        return memory(run_config({"train": {"tokens_per_step": 4096, **changes}}), sizes(), [POCKET_SAE], placed, on_gpu=False).total
+    def fitting(there_is: float, n_runs: int = 1) -> int:
+        return micro_batch_that_fits(config, sizes(), [POCKET_SAE], placed, there_is, False, n_runs)
 
-    assert change_that_fits(config, sizes(), [POCKET_SAE], needed({"micro_batch_size": 16}), False) == (
-        "Set train.micro_batch_size to 16: the result is the same, in smaller portions"
-    )
-    assert "to 4:" in str(change_that_fits(config, sizes(), [POCKET_SAE], needed({"micro_batch_size": 4}) + 1, False))
+    def needed(size: int):
+        return memory(with_micro_batch(config, size), sizes(), [POCKET_SAE], placed, on_gpu=False)
+
+    assert [fitting(needed(size).total) for size in (24, 12, 11, 8, 7, 1)] == [12, 12, 8, 8, 6, 1]
+    assert fitting(1e6) == 1, "what does not fit at all is tried with one"
+    together = needed(6).total + 4 * (needed(6).activations + needed(6).adapter)
+    assert fitting(together, n_runs=5) == 6 and fitting(together - 1, n_runs=5) == 4
+
+
+def test_half_precision_is_named_where_it_is_what_helps():
+    config = run_config({"train": {"micro_batch_size": 1}})
+    placed = placement(config.adapter, sizes(), [POCKET_SAE])
+    full = memory(config, sizes(), [POCKET_SAE], placed, on_gpu=False).total
+    assert change_that_fits(config, sizes(), [POCKET_SAE], full - 1, False) == "Set model.dtype to bfloat16"
     assert change_that_fits(config, sizes(), [POCKET_SAE], 1e6, False) is None
 
 

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from lorasae.config import run_config
+from lorasae.costs.model_sizes import sizes_of
 from lorasae.errors import LabError
 from lorasae.planning.errand import Errands
 from lorasae.planning.forecast import forecast, why_not_measured
-from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import Probing, placed_saes
 from lorasae.store.run_records import Status
 from lorasae.store.runs import RunStore

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from lorasae.core.step import ReferenceGradients, ReferenceOfEach
+from lorasae.costs.estimates import TIGHT_FROM, memory, micro_batch_that_fits, with_micro_batch
 from lorasae.errors import LabError
 from lorasae.store.run_folder import Run
 from lorasae.store.runs import RunStore
-from lorasae.training import recipe, setting_up
+from lorasae.training import recipe, room, setting_up
 from lorasae.training.portions import is_out_of_memory
 from lorasae.training.recipe import adapt
 from lorasae.training.threads import fastest, threads_put_back
@@ -134,6 +135,22 @@ def test_a_micro_batch_that_does_not_fit_is_halved_and_the_result_is_that_of_the
     seen.clear()
     adapt(again, faster=faster)
     assert set(seen) == {1} and same_bits(again, run)
+
+
+def test_a_run_begins_with_as_many_sequences_at_once_as_fit(world, tmp_path, monkeypatch):
+    store, small = RunStore(tmp_path), {"micro_batch_size": 2}
+    adapt(asked_small := store.create(tiny_run(world, train=small)))
+    needed = []
+    monkeypatch.setattr(room, "micro_batch_that_fits", lambda *given: needed.append(given) or micro_batch_that_fits(*given))
+    monkeypatch.setattr(room, "reachable_bytes", lambda device: 1 << 40)
+    adapt(roomy := store.create(tiny_run(world)))
+    (config, sizes, saes, placed, _, on_gpu, n_runs) = needed[0]
+    assert way_of(roomy).micro_batch_size == 4 and (on_gpu, n_runs) == (False, 1)
+    two = memory(with_micro_batch(config, 2), sizes, saes, placed, on_gpu).total
+    monkeypatch.setattr(room, "reachable_bytes", lambda device: two / TIGHT_FROM)
+    adapt(tight := store.create(tiny_run(world)))
+    assert way_of(tight).micro_batch_size == 2 and same_bits(tight, asked_small)
+    assert "4 sequences at once, as set, are reckoned to need more memory than there is; 2 at once do the same" in tight.log.read_text()
 
 
 def test_one_sequence_that_does_not_fit_ends_the_run_with_a_sentence(world, tmp_path):

@@ -82,7 +82,10 @@ function content(known, { tokens, measuring, sentence, measure }) {
     ...fetching(known.download),
     memory.change ? h("p.lab-problem", {}, `It does not fit. ${memory.change}.`) : null,
     memory.verdict === "does not fit" && !memory.change
-      ? h("p.lab-problem", {}, "It does not fit, and smaller portions or half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
+      ? h("p.lab-problem", {}, "It does not fit, not even one sequence at a time, and half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
+      : null,
+    known.micro_batch_that_fits < known.micro_batch_size
+      ? h("p.lab-note", {}, `${amount(known.micro_batch_size)} sequences at once would not fit. The run takes ${amount(known.micro_batch_that_fits)} at a time by itself; the result is the same.`)
       : null,
     known.tokens > tokens ? h("p.lab-note", {}, `One step reads ${show(known.tokens_per_step, "tokens")} tokens, so the run trains on these, not on ${show(tokens, "tokens")}.`) : null,
     time.total_s >= LONG_S ? h("p.adapt-warning", { role: "status" }, `This run takes ${spelled(time.total_s)} on this machine. Fewer training tokens make it shorter.`) : null,

@@ -7,7 +7,7 @@ are not counted: they cost time, but are no product. `tests/test_bench_ways.py` 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorasae.planning.estimates import PlacedSAE
+from lorasae.costs.estimates import PlacedSAE
 from lorasae.sources.published_models import ModelSizes, Projection
 
 Parts = dict[str, float]  # part of the step -> operations per token

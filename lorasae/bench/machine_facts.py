@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from lorasae.planning.machine import this_machine
+from lorasae.costs.machine import this_machine
 from lorasae.sources.language_model import chosen_device
 from lorasae.store.recorded_versions import versions
 

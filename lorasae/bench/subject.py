@@ -13,15 +13,16 @@ from lorasae.config import DataConfig, Dtype, RunConfig, SAERef, run_config
 from lorasae.core.hook_points import HookPoint, text_config
 from lorasae.core.sae import FrozenSAE
 from lorasae.core.special_tokens import SpecialTokens
+from lorasae.costs.estimates import PlacedSAE, memory, placement
+from lorasae.costs.machine import this_machine
+from lorasae.costs.model_sizes import sizes_from, sizes_of
 from lorasae.errors import LabError, nearest
-from lorasae.planning.estimates import PlacedSAE, memory, placement
-from lorasae.planning.machine import this_machine
-from lorasae.planning.model_sizes import sizes_from, sizes_of
 from lorasae.sources.catalog import POCKET_MODEL, is_folder
 from lorasae.sources.data import prepare
 from lorasae.sources.language_model import chosen_device, load_architecture, load_model, load_tokenizer, pinned
 from lorasae.sources.loading import check_context, load, special_tokens
 from lorasae.sources.published_models import ModelSizes
+from lorasae.training.room import placed_sae
 
 PAPERS_CONTEXT = 1024  # tokens per sequence, of the paper's runs
 N_SEQUENCES = 64  # of text; more steps go through them again
@@ -94,11 +95,6 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> None:
     """Weights alone, one at a time: buffers such as rotary frequencies stay in fp32 in every model."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
-
-
-def placed_sae(hook_point: HookPoint, d_in: int, d_sae: int) -> PlacedSAE:
-    """The SAE as the arithmetic of `planning.estimates` knows it."""
-    return PlacedSAE(hook_point.layer, "before the layer" if hook_point.site == "resid_pre" else "after the layer", d_in, d_sae)
 
 
 def subject(asked: Asked) -> Subject:

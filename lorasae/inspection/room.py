@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorasae.costs.model_sizes import sizes_of
 from lorasae.errors import LabError
-from lorasae.planning.model_sizes import sizes_of
 from lorasae.store.device_turns import Turn
 from lorasae.store.run_folder import Run
 

@@ -6,9 +6,9 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from lorasae.config import RunConfig, overlay
+from lorasae.costs.estimates import placement
+from lorasae.costs.model_sizes import sizes_of
 from lorasae.errors import LabError
-from lorasae.planning.estimates import placement
-from lorasae.planning.model_sizes import sizes_of
 from lorasae.planning.probing import placed_saes
 from lorasae.sources.catalog import models
 from lorasae.sources.peft_files import AdapterShape, refuse_other_model, refuse_other_settings

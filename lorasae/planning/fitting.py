@@ -6,9 +6,9 @@ The run itself checks the same again on the model's modules, and then by measure
 import re
 
 from lorasae.config import ModelConfig, RunConfig
+from lorasae.costs.estimates import placement
+from lorasae.costs.model_sizes import ModelSizes, sizes_of
 from lorasae.errors import LabError, nearest
-from lorasae.planning.estimates import placement
-from lorasae.planning.model_sizes import ModelSizes, sizes_of
 from lorasae.planning.probing import placed_saes
 from lorasae.sources.catalog import HUB_MODELS, POCKET_MODEL, hub_id, is_folder, models, resolve, site_of
 from lorasae.sources.sae_card import SAECard

@@ -3,10 +3,22 @@
 from typing import Any
 
 from lorasae.config import RunConfig
+from lorasae.costs.estimates import (
+    TIGHT_FROM,
+    Memory,
+    PlacedSAE,
+    change_that_fits,
+    duration,
+    memory,
+    micro_batch_that_fits,
+    placement,
+    step_flops,
+    verdict,
+    with_micro_batch,
+)
+from lorasae.costs.machine import this_machine
+from lorasae.costs.model_sizes import is_here, sizes_of
 from lorasae.errors import LabError
-from lorasae.planning.estimates import Memory, PlacedSAE, change_that_fits, duration, memory, placement, step_flops, verdict
-from lorasae.planning.machine import this_machine
-from lorasae.planning.model_sizes import is_here, sizes_of
 from lorasae.planning.probing import Measured, Probing, placed_saes, runs_on_gpu
 from lorasae.planning.to_download import download_forecast
 from lorasae.sources.catalog import narrower, resolve
@@ -49,6 +61,8 @@ def forecast(config: RunConfig, probing: Probing, visitor: str = "") -> dict[str
     on_gpu = runs_on_gpu(config, machine)
     there_is = machine.gpu_bytes if on_gpu else machine.ram_bytes
     speed, exact = probing.speed(config)
+    fitting = micro_batch_that_fits(config, sizes, saes, placed, TIGHT_FROM * there_is, on_gpu)
+    config = with_micro_batch(config, fitting)
     parts = memory(config, sizes, saes, placed, on_gpu)
     needed = exact.peak_bytes if exact else parts.total
     fits = verdict(needed, there_is)
@@ -57,6 +71,7 @@ def forecast(config: RunConfig, probing: Probing, visitor: str = "") -> dict[str
     source = exact or other
     return {
         **steps,
+        "micro_batch_that_fits": fitting,
         "unknown": None,
         "n_layers": sizes.n_layers,
         "n_parameters": sizes.n_parameters,

@@ -15,9 +15,11 @@ from lorasae.core.adapter import adapter_parameters
 from lorasae.core.conditions import ALL
 from lorasae.core.evaluate import measure
 from lorasae.core.step import Student, moved
+from lorasae.costs.estimates import with_micro_batch
 from lorasae.planning.errand import answer_errand
 from lorasae.sources.loading import Loaded, load
 from lorasae.training.memory import peak_memory_bytes
+from lorasae.training.room import sequences_at_once
 from lorasae.training.setting_up import attach_adapter
 from lorasae.training.supervision import Signals
 from lorasae.training.threads import LONG_S, are_prescribed, fastest
@@ -35,6 +37,7 @@ def probe(config: RunConfig, asked_at: float) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(adapter_parameters(model), lr=config.train.learning_rate, fused=True)
     start_s = time.time() - asked_at  # imports included: they are a part of every run's start
     shop = Workshop(Signals(), torch.get_num_threads(), fast_gradients, loaded=loaded, model=model)
+    config = with_micro_batch(config, sequences_at_once(config, loaded, fast=config.train.fast))
     gradients = shop.gradients("fast" if config.train.fast else "reference", config.train.kl_reduction, [Student()])
 
     def step_s(micro_batches: list[torch.Tensor]) -> float:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from lorasae.config import RunConfig
+from lorasae.costs.estimates import PlacedSAE, Speed, assumed_speed, finally_evaluated_tokens, forward_flops, placement, step_flops
+from lorasae.costs.machine import Machine, this_machine
+from lorasae.costs.model_sizes import ModelSizes, is_here, sizes_of
 from lorasae.errors import LabError
 from lorasae.planning.errand import Errands
-from lorasae.planning.estimates import PlacedSAE, Speed, assumed_speed, finally_evaluated_tokens, forward_flops, placement, step_flops
 from lorasae.planning.finished_runs import FinishedRun, FinishedRuns
-from lorasae.planning.machine import Machine, this_machine
-from lorasae.planning.model_sizes import ModelSizes, is_here, sizes_of
 from lorasae.sources.catalog import resolve, site_of
 from lorasae.store.durable import write_json
 from lorasae.store.run_folder import now
@@ -34,7 +34,7 @@ class Measured:
     step_s_per_token: float
     evaluation_s_per_token: float
     peak_bytes: float
-    step_flops: float  # per second, by the arithmetic of lorasae/planning/estimates.py
+    step_flops: float  # per second, by the arithmetic of lorasae/costs/estimates.py
     forward_flops: float
     measured: str  # when
     of: str  # which model, in a word

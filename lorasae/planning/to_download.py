@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorasae.config import RunConfig
-from lorasae.planning.model_sizes import is_here, sizes_of
+from lorasae.costs.model_sizes import is_here, sizes_of
 from lorasae.sources.catalog import POCKET_MODEL, is_folder, resolve
 from lorasae.sources.published_models import is_gated
 from lorasae.sources.sae_card import SAECard

@@ -31,6 +31,7 @@ from lorasae.store.source_record import record_source
 from lorasae.store.started_from import bring_start, weights_of_start
 from lorasae.training.lookahead import Lookahead, how_far_ahead
 from lorasae.training.pace import Pace
+from lorasae.training.room import sequences_at_once
 from lorasae.training.supervision import Report, StopRequest
 from lorasae.training.threads import are_prescribed, fastest
 from lorasae.training.way import Way, recorded_way, why_not_fast
@@ -63,7 +64,8 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
     train, before = config.train, recorded_way(run)
     optimizer = torch.optim.AdamW(adapter_parameters(model, name), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
     fast = why_not_fast(config, before) or shop.fast_gradients(train.kl_reduction, [Student(name, randomness)])
-    at_once = before.micro_batch_size if before else config.micro_batch_size
+    as_set = config.micro_batch_size
+    at_once = before.micro_batch_size if before else sequences_at_once(config, loaded, fast=not isinstance(fast, str), n_runs=shop.n_runs)
     if isinstance(fast, str):
         way = Way("reference", fast, at_once, None)
     else:
@@ -72,6 +74,8 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
         shop.lookahead = shop.lookahead or Lookahead(corpus.train, config, loaded.device)
     bench = Workbench(run, config, loaded, corpus, model, name, randomness, optimizer, way, Pace(), shop, turn)
     bench.go(replace(way, n_threads=_n_threads(bench, before, shop), beside=shop.n_runs - 1))
+    if not before and at_once < as_set:
+        report.remark(f"{as_set} sequences at once, as set, are reckoned to need more memory than there is; {at_once} at once do the same")
     report.remark(f"{bench.way}")
     return bench
 

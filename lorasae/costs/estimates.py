@@ -226,42 +226,52 @@ def memory(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: 
     )
 
 
+def micro_batch_that_fits(
+    config: RunConfig,
+    sizes: ModelSizes,
+    saes: list[PlacedSAE],
+    placed: Placement,
+    there_is: float,
+    on_gpu: bool,
+    n_runs: int = 1,
+) -> int:
+    """Sequences at once: as many as the settings say, or the largest part of a step that fits into `there_is` bytes; 1 if none does.
+
+    Args:
+        config: The settings.
+        sizes: Of the model.
+        saes: Placed in it.
+        placed: Where the adapter sits.
+        there_is: Bytes that may be used in all, by `n_runs` that are trained together.
+        on_gpu: Whether the memory is a GPU's.
+        n_runs: Each has an adapter and activations of its own.
+    """
+
+    def fits(size: int) -> bool:
+        needed = memory(with_micro_batch(config, size), sizes, saes, placed, on_gpu)
+        return needed.total + (n_runs - 1) * (needed.adapter + needed.activations) <= there_is
+
+    sizes_to_try = (size for size in range(config.micro_batch_size, 0, -1) if config.sequences_per_step % size == 0)
+    return next(filter(fits, sizes_to_try), 1)
+
+
+def with_micro_batch(config: RunConfig, size: int) -> RunConfig:
+    """The same run, with so many sequences at once."""
+    return config.model_copy(update={"train": config.train.model_copy(update={"micro_batch_size": size})})
+
+
 def verdict(needed: float, there_is: float) -> Verdict:
     """Whether it fits: with a quarter to spare, only just, or not."""
     return "fits" if needed <= TIGHT_FROM * there_is else "tight" if needed <= there_is else "does not fit"
 
 
 def change_that_fits(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], there_is: float, on_gpu: bool) -> str | None:
-    """The smallest change of settings that makes the run fit, in words; None if none of those tried does."""
-    for words, changed in _smaller(config):
-        try:
-            placed = placement(changed.adapter, sizes, saes)
-        except LabError:
-            continue
-        if memory(changed, sizes, saes, placed, on_gpu).total <= there_is:
-            return words
-    return None
-
-
-def _smaller(config: RunConfig) -> list[tuple[str, RunConfig]]:
-    """Changes to try, the most harmless first."""
-
-    def with_micro_batch(of: RunConfig, size: int) -> RunConfig:
-        return of.model_copy(update={"train": of.train.model_copy(update={"micro_batch_size": size})})
-
-    per_step = config.sequences_per_step
-    sizes = [size for size in range(config.micro_batch_size - 1, 0, -1) if per_step % size == 0]
-    tried = [
-        (f"Set train.micro_batch_size to {size}: the result is the same, in smaller portions", with_micro_batch(config, size))
-        for size in sizes
-    ]
-    if config.model.dtype == "float32":
-        halved = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
-        tried.append(("Set model.dtype to bfloat16", halved))
-        tried += [
-            (f"Set model.dtype to bfloat16 and train.micro_batch_size to {size}", with_micro_batch(halved, size)) for size in sizes[-1:]
-        ]
-    return tried
+    """The change of settings that makes the run fit where one sequence at a time does not, in words; None if there is none."""
+    if config.model.dtype != "float32":
+        return None
+    halved = with_micro_batch(config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})}), 1)
+    fits = memory(halved, sizes, saes, placement(config.adapter, sizes, saes), on_gpu).total <= there_is
+    return "Set model.dtype to bfloat16" if fits else None
 
 
 def assumed_speed(n_cores: int, on_gpu: bool) -> Speed:

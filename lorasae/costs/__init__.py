@@ -1,0 +1,1 @@
+"""What a run costs: parameters, operations, bytes and seconds, as arithmetic over sizes. No torch."""
