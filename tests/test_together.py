@@ -61,10 +61,10 @@ def trained(runs: list[Run], listeners: list[Nobody] | None = None) -> list:
 
 
 def same(one: Run, other: Run) -> bool:
-    """Adapter, settings of the adapter, metrics and result, but for clocks and names."""
+    """Adapter, settings of the adapter, metrics and result, but for clocks and names, and that it was trained with others."""
     files = [(run.adapter / name).read_bytes() for name in ("adapter_model.safetensors", "adapter_config.json") for run in (one, other)]
     rows = [[{key: value for key, value in row.items() if key not in CLOCKS} for row in run.metrics()] for run in (one, other)]
-    results = [{key: value for key, value in run.result.items() if key not in ("run_id", "seconds")} for run in (one, other)]
+    results = [{key: value for key, value in run.result.items() if key not in ("run_id", "seconds", "way")} for run in (one, other)]
     return files[0] == files[1] and files[2] == files[3] and rows[0] == rows[1] and results[0] == results[1]
 
 
