@@ -45,6 +45,7 @@ _SAVE_JS = """(text) => {
 }"""
 _GO_JS = "(address) => { if (address) window.location.assign(address); }"
 _LAYERS_FROM = ("", "model", "layer", "sae", "saes", "several")  # what may change what the boxes of layer and SAE offer
+_TEXT_BOXES_FROM = ("", "preset", "source", "dataset", "data.source")  # what may change which boxes about the text are used
 
 
 def build(lab: Lab) -> None:
@@ -190,8 +191,9 @@ def _updates(layout: Layout, before: Form, reading: Reading, changed: str, local
     }
     alpha = layout.boxes["adapter.alpha"]
     told[alpha] = {**told.get(alpha, gr.update()), "info": hint("adapter.alpha", form)}
-    for name, used in text_boxes_used(form, local).items():
-        told[layout.boxes[name]] = {**told.get(layout.boxes[name], gr.update()), "visible": used or "hidden"}
+    if changed in _TEXT_BOXES_FROM:  # an answer about another box may arrive late, and would hide what was shown meanwhile
+        for name, used in text_boxes_used(form, local).items():
+            told[layout.boxes[name]] = {**told.get(layout.boxes[name], gr.update()), "visible": used or "hidden"}
     if changed in _LAYERS_FROM:
         told[layout.boxes["layer"]] = gr.update(choices=views.layer_choices(reading.offered), value=form["layer"])
         told[layout.boxes["sae"]] = gr.update(choices=views.sae_choices(reading.offered, form["layer"]), value=form["sae"])

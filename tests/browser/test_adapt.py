@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import LabProcess, Visit
 
@@ -65,6 +65,28 @@ def test_a_known_dataset_fills_in_the_boxes_and_the_run(visit: Callable[..., Vis
     page.get_by_role("option", name="The Pile", exact=False).click()
     expect(page.locator("#adapt-data-source textarea, #adapt-data-source input").first).to_have_value("monology/pile-uncopyrighted")
     expect(page.locator("#adapt-data-config_name textarea, #adapt-data-config_name input").first).to_have_value("")
+    seen.clean()
+
+
+def test_a_late_answer_about_another_box_hides_nothing_that_was_shown_meanwhile(visit: Callable[..., Visit]) -> None:
+    seen = visit("/adapt")
+    page = seen.page
+    ready(page)
+    page.get_by_text("Every setting", exact=True).click()
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        held.append(route) if not held else route.continue_()
+
+    page.route("**/gradio_api/run/**", hold_the_first)
+    fill(page, "adapter-rank", "8")
+    page.get_by_label("A dataset on the Hub").check()
+    dataset = page.locator("#adapt-dataset input")
+    expect(dataset).to_be_visible()
+    with page.expect_response("**/gradio_api/run/**"):
+        held[0].continue_()
+    expect(page.locator("#adapt-adapter-alpha")).to_contain_text("= 4.")
+    expect(dataset).to_be_visible()
     seen.clean()
 
 
