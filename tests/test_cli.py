@@ -95,6 +95,12 @@ def test_a_sweep_without_ranks_trains_the_settings_own(settings, capsys):
     assert "12/12" in printed.err and "/24" not in printed.err, "the bar counts the steps that both take together"
 
 
+def test_what_is_written_twice_is_trained_once(settings, tmp_path, capsys):
+    assert main(["sweep", str(settings), "--vary", "adapter.rank=1,'1',1.0", "--vary", "train.learning_rate=0.01,1e-2"]) == 0
+    assert len(list((tmp_path / "home" / "runs").iterdir())) == 1
+    assert capsys.readouterr().out.rpartition("gap closed  ")[2].count("±") == 1
+
+
 def test_lists_can_be_varied(settings, capsys):
     assert main(["sweep", str(settings), "--vary", "adapter.layers=[3], [2, 3]", "--vary", "adapter.modules=[attention]"]) == 0
     table = capsys.readouterr().out.rpartition("gap closed  ")[2]

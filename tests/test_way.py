@@ -150,7 +150,14 @@ def test_a_run_begins_with_as_many_sequences_at_once_as_fit(world, tmp_path, mon
     monkeypatch.setattr(room, "reachable_bytes", lambda device: two / TIGHT_FROM)
     adapt(tight := store.create(tiny_run(world)))
     assert way_of(tight).micro_batch_size == 2 and same_bits(tight, asked_small)
-    assert "4 sequences at once, as set, are reckoned to need more memory than there is; 2 at once do the same" in tight.log.read_text()
+    told = "4 sequences at once are reckoned to need more memory than there is; 2 at once do the same"
+    assert told in tight.log.read_text()
+    monkeypatch.setattr(room, "reachable_bytes", lambda device: 1 << 40)
+    with pytest.raises(RuntimeError, match="lights"):
+        adapt(broken_off := store.create(tiny_run(world)), CrashAt(5))
+    monkeypatch.setattr(room, "reachable_bytes", lambda device: two / TIGHT_FROM)
+    adapt(broken_off)  # where there is less memory by now
+    assert way_of(broken_off).micro_batch_size == 2 and told in broken_off.log.read_text() and broken_off.status.state == "succeeded"
 
 
 def test_one_sequence_that_does_not_fit_ends_the_run_with_a_sentence(world, tmp_path):

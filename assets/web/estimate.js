@@ -85,7 +85,7 @@ function content(known, { tokens, measuring, sentence, measure }) {
       ? h("p.lab-problem", {}, "It does not fit, not even one sequence at a time, and half precision would not make it. Choose a smaller model, a narrower SAE or a lower rank.")
       : null,
     known.micro_batch_that_fits < known.micro_batch_size
-      ? h("p.lab-note", {}, `${amount(known.micro_batch_size)} sequences at once would not fit. The run takes ${amount(known.micro_batch_that_fits)} at a time by itself; the result is the same.`)
+      ? h("p.lab-note", {}, `${amount(known.micro_batch_size)} sequences at once would not fit. The run takes as many as fit by itself, here about ${amount(known.micro_batch_that_fits)}; the result is the same.`)
       : null,
     known.tokens > tokens ? h("p.lab-note", {}, `One step reads ${show(known.tokens_per_step, "tokens")} tokens, so the run trains on these, not on ${show(tokens, "tokens")}.`) : null,
     time.total_s >= LONG_S ? h("p.adapt-warning", { role: "status" }, `This run takes ${spelled(time.total_s)} on this machine. Fewer training tokens make it shorter.`) : null,

@@ -71,7 +71,7 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
             row = ", ".join([*map(str, base.saes), *(f"{setting} {_said(value)}" for setting, value in said.items())])
             ranks = dict.fromkeys(options.rank)
             cells += [Cell(row, each) for each in ([_at_rank(config, rank) for rank in ranks] if ranks else [config])]
-    return cells
+    return list({cell.config.model_dump_json(): cell for cell in reversed(cells)}.values())[::-1]  # what was written twice is done once
 
 
 def _values_to_try(assignments: Sequence[str]) -> dict[str, list[Any]]:
@@ -144,6 +144,6 @@ def add_sweep_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         action="append",
         default=[],
         metavar="SETTING=VALUE,VALUE",
-        help="more to try: train.learning_rate=1e-3,4e-3, or seed=0,1,2, or adapter.layers=[3],[3,4]",
+        help="more to try: train.learning_rate=1e-3,4e-3, or seed=0,1,2, or adapter.layers=[3],[3,4]; a rank so given keeps alpha",
     )
     sweep.set_defaults(command=sweep_command)

@@ -56,7 +56,9 @@ class SharedProgress:
         if self.bar is None:
             pause = 0.2 if sys.stderr.isatty() else 5.0
             self.bar = tqdm(total=n_steps, initial=row["step"] - 1, unit="step", mininterval=pause, dynamic_ncols=True)
-        self.bar.set_postfix_str(f"{len(self.listeners)} runs, {row['tokens_per_s']:,.0f} tokens/s each", refresh=False)
+        self.bar.set_postfix_str(
+            f"{len(self.listeners)} run{'s' * (len(self.listeners) > 1)}, {row['tokens_per_s']:,.0f} tokens/s each", refresh=False
+        )
         self.bar.update(max(0, row["step"] - self.bar.n))
 
     def __enter__(self) -> "SharedProgress":

@@ -26,6 +26,7 @@ BEFORE_CONDITIONS, DURING_CONDITIONS, AFTER_CONDITIONS = (
 _BYTES = {"float32": 4, "bfloat16": 2}
 _LIBRARIES = {"cpu": 560e6, "cuda": 600e6}  # Python, PyTorch and transformers in memory; on a GPU its context and kernels
 _ADAPTER_BYTES = 16  # weight, gradient and AdamW's two moments of a trained number, all fp32
+_HEAP = 1.3  # what a processor's heap holds for a byte of activations, measured; a GPU's allocator wastes little
 _FAST_HEAD_COPIES = 3  # arrays of the size of the stream behind the last layer: teacher, student, gradient
 _LOGIT_COPIES = 7  # arrays of the size of the logits alive in the KL and its gradient, fp32
 
@@ -208,6 +209,8 @@ def memory(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: 
     if config.train.fast:
         scores = 0 if on_gpu else sizes.n_heads * config.data.context_length * size  # weights and their slopes, half of them masked away
         per_layer = size * (8 * sizes.d_model + 3 * heads + 3 * sizes.d_mlp) + scores
+        if config.adapter.dropout:  # what enters each map with an adapter, dropped out, and the noise in fp32
+            per_layer += (size + 4) * sum(projection.n_in for projection in placed.projections)
         logits = chunk_bytes(sizes.vocab, on_gpu) + n_tokens * sizes.d_model * 4 * _FAST_HEAD_COPIES
     else:
         scores = sizes.n_heads * config.data.context_length * (3 * size + 4)  # of attention as it is written out: eager, softmax in fp32
@@ -221,7 +224,7 @@ def memory(config: RunConfig, sizes: ModelSizes, saes: list[PlacedSAE], placed: 
         weights=sizes.n_parameters * size,
         saes=sum(sae.n_parameters for sae in saes) * 4,  # SAEs are kept in fp32
         adapter=placed.n_trained * _ADAPTER_BYTES,
-        activations=n_tokens * (per_layer * n_back + features),
+        activations=n_tokens * (per_layer * n_back + features) * (1 if on_gpu else _HEAP),
         logits=logits,
     )
 

@@ -18,7 +18,7 @@ from lorasae.training.memory import free_bytes
 from lorasae.training.way import Ahead
 
 TOKENS_AT_ONCE = {"cuda": 8192, "cpu": 1024}  # fill a GPU; on a CPU more would gain nothing
-SHARE = 0.25  # of the memory that is free before training, which may be kept filled
+SHARE = 0.15  # of the memory that is free before training, which may be kept filled
 
 
 def how_far_ahead(config: RunConfig, loaded: Loaded, corpus: Chunks) -> Ahead:

@@ -64,8 +64,8 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
     train, before = config.train, recorded_way(run)
     optimizer = torch.optim.AdamW(adapter_parameters(model, name), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
     fast = why_not_fast(config, before) or shop.fast_gradients(train.kl_reduction, [Student(name, randomness)])
-    as_set = config.micro_batch_size
-    at_once = before.micro_batch_size if before else sequences_at_once(config, loaded, fast=not isinstance(fast, str), n_runs=shop.n_runs)
+    wanted = before.micro_batch_size if before else config.micro_batch_size
+    at_once = min(wanted, sequences_at_once(config, loaded, fast=not isinstance(fast, str), n_runs=shop.n_runs))
     if isinstance(fast, str):
         way = Way("reference", fast, at_once, None)
     else:
@@ -74,8 +74,8 @@ def set_up(run: Run, report: Report, stop: StopRequest, shop: Workshop) -> Workb
         shop.lookahead = shop.lookahead or Lookahead(corpus.train, config, loaded.device)
     bench = Workbench(run, config, loaded, corpus, model, name, randomness, optimizer, way, Pace(), shop, turn)
     bench.go(replace(way, n_threads=_n_threads(bench, before, shop), beside=shop.n_runs - 1))
-    if not before and at_once < as_set:
-        report.remark(f"{as_set} sequences at once, as set, are reckoned to need more memory than there is; {at_once} at once do the same")
+    if at_once < wanted:
+        report.remark(f"{wanted} sequences at once are reckoned to need more memory than there is; {at_once} at once do the same")
     report.remark(f"{bench.way}")
     return bench
 

@@ -60,7 +60,8 @@ class Way:
         threads = "" if self.n_threads is None else f"; {self.n_threads} {'thread' if self.n_threads == 1 else 'threads'}"
         frozen = f"; what is frozen, {_TOLD[self.frozen]}" if self.frozen in _TOLD else ""
         beside = f"; together with {self.beside} other{'s' if self.beside > 1 else ''}" if self.beside else ""
-        return f"Trained by the {self.step} step{reason}; {self.micro_batch_size} sequences at once{threads}{frozen}{beside}"
+        at_once = f"{self.micro_batch_size} sequence{'s' * (self.micro_batch_size > 1)} at once"
+        return f"Trained by the {self.step} step{reason}; {at_once}{threads}{frozen}{beside}"
 
 
 def recorded_way(run: Run) -> Way | None:
