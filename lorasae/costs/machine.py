@@ -30,6 +30,15 @@ def this_machine() -> Machine:
     return Machine(_n_cores(), _ram_bytes(), gpu, gpu_bytes)
 
 
+def free_ram_bytes() -> float:
+    """Memory that the system could still give; without bounds where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return float("inf")
+
+
 def _n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from lorasae.config import SAERef
 from lorasae.core.features import batch_firings
+from lorasae.costs.machine import free_ram_bytes
 from lorasae.errors import LabError
 from lorasae.inspection.activity import Activity, ActivityCache, Progress, compute, heldout_part
 from lorasae.inspection.comparison import Comparison, compare
 from lorasae.inspection.opened_run import OpenedRun, OpenedSAE
-from lorasae.inspection.room import free_ram_bytes
 from lorasae.sources.data import micro_batches
 from lorasae.store.run_folder import Run
 

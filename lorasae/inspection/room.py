@@ -1,8 +1,8 @@
 """Where a run is opened when a job may be at work on the GPU: there if it leaves the job room, else on the CPU, else not at all."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from lorasae.costs.machine import free_ram_bytes
 from lorasae.costs.model_sizes import sizes_of
 from lorasae.errors import LabError
 from lorasae.store.device_turns import Turn
@@ -59,12 +59,3 @@ def device_for(run: Run, turn: Turn, device_type: str) -> str | None:
 
     free, _ = torch.cuda.mem_get_info()
     return device_beside_job(f"The run {run.run_id} was to be opened", need_of(run), free, free_ram_bytes())
-
-
-def free_ram_bytes() -> float:
-    """Memory that the system could still give; without bounds where it does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return float("inf")

@@ -7,27 +7,19 @@ from pathlib import Path
 
 import torch
 
-from lorasae.costs.machine import this_machine
+from lorasae.costs.machine import free_ram_bytes, this_machine
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that nobody uses now, or that its user can do without: what the system keeps of files that were read."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(_available(), this_machine().ram_bytes - _own_bytes())
+    return int(min(free_ram_bytes(), this_machine().ram_bytes - _own_bytes()))
 
 
 def reachable_bytes(device: torch.device) -> int:
     """Memory that this process could have in all: what is free, and what it has."""
     return free_bytes(device) + (torch.cuda.memory_reserved(device) if device.type == "cuda" else _own_bytes())
-
-
-def _available() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # not Linux: all there is
 
 
 def _own_bytes() -> int:
